@@ -1,0 +1,1 @@
+"""Reward models: preference data, models with named heads, verifiers, scoring and evaluation."""
