@@ -1,0 +1,63 @@
+"""The papers behind the parts and recipes, by arXiv id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Title, year and arXiv id of a paper."""
+
+    title: str
+    year: int
+    arxiv: str
+
+    def bibtex(self) -> str:
+        """Return a BibTeX entry whose key is ``arxiv_`` and the id."""
+        return (
+            f"@misc{{arxiv_{self.arxiv.replace('.', '_')},\n  title = {{{self.title}}},\n  year = {{{self.year}}},\n"
+            f"  eprint = {{{self.arxiv}}},\n  archivePrefix = {{arXiv}}\n}}"
+        )
+
+
+PAPERS: dict[str, Paper] = {
+    arxiv: Paper(title, year, arxiv)
+    for arxiv, year, title in (
+        ("2305.18290", 2023, "Direct Preference Optimization: Your Language Model is Secretly a Reward Model"),
+        ("2305.10425", 2023, "SLiC-HF: Sequence Likelihood Calibration with Human Feedback"),
+        ("2310.12036", 2023, "A General Theoretical Paradigm to Understand Learning from Human Preferences"),
+        ("2402.03300", 2024, "DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models"),
+        (
+            "2402.14740",
+            2024,
+            "Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human Feedback",
+        ),
+        ("2405.14734", 2024, "SimPO: Simple Preference Optimization with a Reference-Free Reward"),
+        ("2406.11827", 2024, "WPO: Enhancing RLHF with Weighted Preference Optimization"),
+        ("2411.15124", 2024, "Tulu 3: Pushing Frontiers in Open Language Model Post-Training"),
+        ("2503.14476", 2025, "DAPO: An Open-Source LLM Reinforcement Learning System at Scale"),
+        ("2503.20783", 2025, "Understanding R1-Zero-Like Training: A Critical Perspective"),
+        ("2506.13585", 2025, "MiniMax-M1: Scaling Test-Time Compute Efficiently with Lightning Attention"),
+        ("2507.18071", 2025, "Group Sequence Policy Optimization"),
+        ("2509.07558", 2025, "Delta L Normalization: Rethink Loss Aggregation in RLVR"),
+        ("2509.18851", 2025, "NGRPO: Negative-enhanced Group Relative Policy Optimization"),
+        (
+            "2509.22047",
+            2025,
+            "MO-GRPO: Mitigating Reward Hacking of Group Relative Policy Optimization on Multi-Objective Problems",
+        ),
+        ("2511.20347", 2025, "Soft Adaptive Policy Optimization"),
+        (
+            "2601.05242",
+            2026,
+            "GDPO: Group reward-Decoupled Normalization Policy Optimization for Multi-reward RL Optimization",
+        ),
+    )
+}
+"""arXiv id -> paper. A recipe or part that names an id missing here fails a test."""
+
+
+def cite(arxiv_ids: list[str]) -> str:
+    """Return the BibTeX entries of the papers, each once, in the order given."""
+    return "\n\n".join(PAPERS[arxiv].bibtex() for arxiv in dict.fromkeys(arxiv_ids))

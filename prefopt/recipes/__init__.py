@@ -1,0 +1,13 @@
+"""Every published method as a named composition: ``names``, ``build``, ``info``.
+
+>>> from prefopt import recipes
+>>> objective = recipes.build("gdpo", gate="sapo", aggregate="delta_l")
+"""
+
+from __future__ import annotations
+
+from prefopt.recipes.registry import RecipeInfo, UnknownRecipe, build, info, names, recipe, resolve
+
+from prefopt.recipes import offline, online, weighting  # noqa: E402, F401  isort: skip  (they register themselves)
+
+__all__ = ["RecipeInfo", "UnknownRecipe", "build", "info", "names", "recipe", "resolve"]
