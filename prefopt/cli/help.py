@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from prefopt.cli import COMMANDS, values
+from prefopt.cli import COMMANDS
+from prefopt.cli.kinds import describe
 
 LIBRARIES = ("transformers", "trl")
 MOST_USED = (
@@ -82,7 +83,7 @@ def _print_group(console: Any, title: str, owner: type, fields: list[dataclasses
     table.add_column(ratio=1)
     for field in fields:
         words = " ".join(str(field.metadata.get("help", "")).split())
-        note = f"[dim]{escape(values.describe(hints[field.name]))}; {escape(_default(field))}[/dim]"
+        note = f"[dim]{escape(describe(hints[field.name]))}; {escape(_default(field))}[/dim]"
         table.add_row(f"  [bold]--{field.name.replace('_', '-')}[/bold]", f"{escape(words)} {note}".strip())
     console.print(f"[bold]{escape(title)}[/bold]")
     console.print(table)

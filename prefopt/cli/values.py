@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import types
-from collections.abc import Mapping, Sequence
-from enum import Enum
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal
 
 import yaml
 
+from prefopt.cli.kinds import base, choices, describe, element, is_enum, is_mapping, is_sequence, members, sequence
+from prefopt.cli.yaml_file import StrictLoader
 from prefopt.errors import nearest
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -20,35 +20,23 @@ class MismatchError(ValueError):
     """The value has the wrong type. The message says what was expected and what came."""
 
 
-def members(kind: Any) -> tuple[Any, ...]:
-    """Return the alternatives of a union, or the type alone: ``float | None`` gives ``(float, NoneType)``."""
-    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-
-
-def is_boolean(kind: Any) -> bool:
-    """Whether the field is a switch: ``bool`` or ``bool | None``."""
-    return bool in members(kind) and set(members(kind)) <= {bool, type(None)}
-
-
-def is_sequence(kind: Any) -> bool:
-    """Whether the field takes several values on the command line."""
-    return any((get_origin(member) or member) in (list, tuple, Sequence) for member in members(kind))
-
-
-def describe(kind: Any) -> str:
-    """Return the name of a type in plain words: ``float | None`` is 'a number or null'."""
-    words = [_describe_one(member) for member in _without_text_beside_enum(kind) if member is not type(None)]
-    return " or ".join(dict.fromkeys(words + ["null"] * (type(None) in members(kind))))
+def from_words(words: list[str], kind: Any) -> Any:
+    """Convert the words that follow a flag: one, or several for a list (``--report-to tensorboard wandb``)."""
+    several = sequence(kind)
+    if several is None or (len(words) == 1 and (str in members(kind) or words[0].startswith("["))):
+        return from_text(words[0], kind)
+    items = [from_text(word, element(several)) for word in words]
+    return tuple(items) if base(several) is tuple else items
 
 
 def from_text(text: str, kind: Any) -> Any:
-    """Convert one word of the command line. It stays text only where no other member takes it."""
-    options = _without_text_beside_enum(kind)
+    """Convert one word of the command line. It stays text only where no other member of the type takes it."""
+    options = members(kind)
     if type(None) in options and (text == "null" or (text.lower() == "none" and str not in options)):
         return None
     for option in sorted(options, key=lambda member: member is str):
         try:
-            return _text_to_one(text, option)
+            return _from_word(text, option)
         except MismatchError:
             continue
     raise _mismatch(text, kind)
@@ -56,140 +44,78 @@ def from_text(text: str, kind: Any) -> Any:
 
 def from_yaml(value: Any, kind: Any) -> Any:
     """Convert one value of a YAML file. Text is read as a number where only a number fits."""
-    options = _without_text_beside_enum(kind)
+    options = members(kind)
     if value is None and type(None) in options:
         return None
-    for option in sorted(options, key=lambda member: not _is_exactly(value, member)):
+    for option in sorted(options, key=lambda member: type(value) is not base(member)):
         try:
-            return _yaml_to_one(value, option)
+            return _from_value(value, option)
         except MismatchError:
             if len(options) == 1:
                 raise
     raise _mismatch(value, kind)
 
 
-def _text_to_one(text: str, kind: Any) -> Any:
+def _from_word(text: str, kind: Any) -> Any:
     if kind is bool:
         if text.lower() in TRUE + FALSE:
             return text.lower() in TRUE
         raise _mismatch(text, kind)
-    origin = get_origin(kind) or kind
-    if origin in (dict, Mapping, list, tuple, Sequence):
+    if is_mapping(kind) or is_sequence(kind):
         try:
-            parsed = yaml.safe_load(text)
+            parsed = yaml.load(text, Loader=StrictLoader)
         except yaml.YAMLError:
             raise _mismatch(text, kind) from None
-        if origin in (list, tuple, Sequence) and not isinstance(parsed, list):
-            return from_words([text], kind)
-        return _yaml_to_one(parsed, kind)
-    if origin is Literal:
-        for choice in get_args(kind):
-            if str(choice).lower() == text.lower() and (isinstance(choice, bool) or str(choice) == text):
+        return _from_value(parsed, kind)
+    if base(kind) is Literal:
+        for choice in choices(kind):
+            if str(choice).lower() == text.lower():
                 return choice
-    return _yaml_to_one(text, kind)
+    return _from_value(text, kind)
 
 
-def from_words(words: list[str], kind: Any) -> Any:
-    """Convert the several words that follow a flag: ``--report-to tensorboard wandb``."""
-    if not is_sequence(kind):
-        return from_text(words[0], kind)
-    if len(words) == 1 and (str in members(kind) or words[0].startswith("[")):
-        return from_text(words[0], kind)
-    sequence = next(member for member in members(kind) if (get_origin(member) or member) in (list, tuple, Sequence))
-    element = (get_args(sequence) or (str,))[0]
-    values = [from_text(word, element) for word in words]
-    return tuple(values) if get_origin(sequence) is tuple else values
-
-
-def _yaml_to_one(value: Any, kind: Any) -> Any:
-    origin = get_origin(kind) or kind
-    if kind is Any or kind is object:
+def _from_value(value: Any, kind: Any) -> Any:
+    if kind in (Any, object):
         return value
-    if origin is Literal and value in get_args(kind):
-        return value
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        choices = [choice.value for choice in kind]
-        if value is False and "no" in choices:  # YAML 1.1 reads a bare `no` as false
+    if choices(kind):
+        allowed = choices(kind)
+        if value is False and is_enum(kind) and "no" in allowed:  # YAML 1.1 reads a bare `no` as false
             return "no"
-        if value in choices:
+        if any(value == choice and type(value) is type(choice) for choice in allowed):
             return value
-    elif origin in (dict, Mapping) and isinstance(value, Mapping):
-        element = (get_args(kind) or (Any, Any))[1]
-        return {str(key): from_yaml(item, element) for key, item in value.items()}
-    elif origin in (list, tuple, Sequence) and isinstance(value, list):
-        element = (get_args(kind) or (Any,))[0]
-        items = [from_yaml(item, element) for item in value]
-        return tuple(items) if origin is tuple else items
+    elif is_mapping(kind) and isinstance(value, Mapping):
+        return {key: from_yaml(item, element(kind)) for key, item in value.items()}
+    elif is_sequence(kind) and isinstance(value, list):
+        items = [from_yaml(item, element(kind)) for item in value]
+        return tuple(items) if base(kind) is tuple else items
     elif kind in (int, float):
         return _number(value, kind)
     elif kind is Path and isinstance(value, str):
         return Path(value)
-    elif isinstance(kind, type) and origin not in (list, tuple, dict) and isinstance(value, kind):
+    elif kind in (str, bool, type(None)) and isinstance(value, kind):
         return value
     raise _mismatch(value, kind)
 
 
-def _number(value: Any, kind: type) -> int | float:
+def _number(value: Any, kind: type[int] | type[float]) -> int | float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise _mismatch(value, kind)
     try:
-        number = int(value) if kind is int and isinstance(value, str) and value.lstrip("+-").isdigit() else float(value)
+        if kind is int and isinstance(value, str) and value.removeprefix("-").isdecimal():
+            return int(value)
+        number = float(value)
     except ValueError:
         raise _mismatch(value, kind) from None
-    if math.isnan(number) or (kind is int and not float(number).is_integer()):
+    if math.isnan(number) or (kind is int and not number.is_integer()):
         raise _mismatch(value, kind)
-    return int(value) if kind is int and isinstance(value, int) else kind(number)
-
-
-def _is_exactly(value: Any, kind: Any) -> bool:
-    origin = get_origin(kind) or kind
-    return isinstance(origin, type) and type(value) is origin
-
-
-def _without_text_beside_enum(kind: Any) -> tuple[Any, ...]:
-    """Drop ``str`` from ``SchedulerType | str``: there it only means the name of one of the choices."""
-    options = members(kind)
-    has_enum = any(isinstance(option, type) and issubclass(option, Enum) for option in options)
-    return tuple(option for option in options if not (has_enum and option is str))
-
-
-def _describe_one(kind: Any) -> str:
-    origin, inner = get_origin(kind) or kind, get_args(kind)
-    if origin is Literal:
-        return "one of " + ", ".join(repr(choice) for choice in inner)
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return "one of " + ", ".join(repr(choice.value) for choice in kind)
-    if origin in (list, tuple, Sequence):
-        return f"a list of {_PLURAL.get(inner[0], describe(inner[0]))}" if inner and inner[0] is not Any else "a list"
-    if origin in (dict, Mapping):
-        return "a mapping"
-    return _SINGULAR.get(kind, getattr(kind, "__name__", str(kind)))
+    return value if type(value) is kind else kind(number)
 
 
 def _mismatch(value: Any, kind: Any) -> MismatchError:
     shown = "null" if value is None else repr(value)
-    hint = nearest(value, _choices(kind)) if isinstance(value, str) else ""
-    if kind is str and isinstance(value, (bool, int, float)):
+    hint = ""
+    if isinstance(value, str):
+        hint = nearest(value, [choice for choice in choices(kind) if isinstance(choice, str)])
+    elif str in members(kind) and isinstance(value, (bool, int, float)):
         hint = " Put it in quotes."
     return MismatchError(f"expected {describe(kind)}, got {shown}.{hint}")
-
-
-def _choices(kind: Any) -> list[str]:
-    found: list[str] = []
-    for member in members(kind):
-        if get_origin(member) is Literal:
-            found += [choice for choice in get_args(member) if isinstance(choice, str)]
-        elif isinstance(member, type) and issubclass(member, Enum):
-            found += [str(choice.value) for choice in member]
-    return found
-
-
-_SINGULAR = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    Path: "a path",
-    Any: "anything",
-}
-_PLURAL = {str: "text", int: "whole numbers", float: "numbers", Path: "paths"}
