@@ -1,0 +1,136 @@
+"""How a reward model lies on disk: which files hold what, and how they are read back and verified."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+from reward_models.errors import ModelError
+
+HEAD_INFO = "reward_head.json"
+HEAD_WEIGHTS = "reward_head.safetensors"
+ADAPTER_INFO = "adapter_config.json"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' load report and shard bars: what is missing is checked here and raised."""
+    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(level)
+        if bars:
+            transformers.logging.enable_progress_bar()
+
+
+def classifier_shell(config: Any, heads: int, pooling: str) -> tuple[Any, str] | None:
+    """transformers' own sequence classifier for this backbone (on the meta device) and its head's name, if it agrees.
+
+    It agrees where that class reads the same state through one linear layer: ``score`` on the last token of a
+    decoder, or ``classifier`` on an encoder's pooler (its bias is saved as zero). An encoder's mean or first hidden
+    state is read by no such class.
+    """
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        return None
+    config = copy.deepcopy(config)
+    config.num_labels = heads
+    with torch.device("meta"), quiet():
+        shell = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)](config)
+    own = {key for key in shell.state_dict() if not key.startswith(shell.base_model_prefix + ".")}
+    if pooling == "last" and own == {"score.weight"}:
+        return shell, "score.weight"
+    if pooling == "pooler" and own == {"classifier.weight", "classifier.bias"}:
+        return shell, "classifier.weight"
+    return None
+
+
+def foreign_head(config: Any) -> str | None:
+    """Name of a tensor that transformers' sequence classifier for this backbone would expect."""
+    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        return None
+    with torch.device("meta"), quiet():
+        shell = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)](copy.deepcopy(config))
+    own = sorted(key for key in shell.state_dict() if not key.startswith(shell.base_model_prefix + "."))
+    return own[-1] if own else None
+
+
+def write_whole(folder: Path, backbone: Any, head: Tensor, pooling: str, state: dict[str, Tensor] | None) -> str:
+    """Write config.json and the weights; return the file-independent name of the head's tensor."""
+    found = classifier_shell(backbone.config, len(head), pooling)
+    state = backbone.state_dict() if state is None else state
+    with quiet():
+        if found is not None:
+            shell, name = found
+            setattr(shell, shell.base_model_prefix, backbone)
+            tensors = {f"{shell.base_model_prefix}.{key}": value for key, value in state.items()}
+            tensors[name] = head
+            if name == "classifier.weight":
+                tensors["classifier.bias"] = torch.zeros(len(head))
+            shell.save_pretrained(folder, state_dict=tensors)
+            return name
+        # A sequence classifier loaded from this folder would get a random head with only a warning: a tensor of an
+        # impossible shape under its head's name turns that into an error.
+        refusal = foreign_head(backbone.config)
+        extra = {} if refusal is None else {refusal: torch.zeros(0)}
+        backbone.save_pretrained(folder, state_dict={**state, **extra})
+    save_file({"score.weight": head.contiguous()}, folder / HEAD_WEIGHTS, metadata={"format": "pt"})
+    return "score.weight"
+
+
+def write_adapter(folder: Path, backbone: Any, head: Tensor, state: dict[str, Tensor] | None) -> str:
+    """Write a PEFT adapter and, beside it, the head."""
+    with quiet():
+        backbone.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
+        backbone.config.save_pretrained(folder)
+    save_file({"score.weight": head.contiguous()}, folder / HEAD_WEIGHTS, metadata={"format": "pt"})
+    return "score.weight"
+
+
+def read_head(folder: Path, name: str) -> Tensor:
+    """Read the head's tensor from the folder.
+
+    Raises:
+        ModelError: no file of the folder holds it.
+    """
+    files = [folder / HEAD_WEIGHTS, *sorted(folder.glob("model*.safetensors"))]
+    for file in files:
+        if file.exists():
+            with safe_open(file, framework="pt") as handle:
+                if name in handle.keys():  # noqa: SIM118 (a safetensors handle is no mapping)
+                    return handle.get_tensor(name)
+    raise ModelError(
+        f"{folder} holds no reward head (no tensor '{name}' in {HEAD_WEIGHTS} or model*.safetensors). A plain language "
+        "model is a backbone: train it with `prefopt train-reward`, or start from RewardModel.from_backbone."
+    )
+
+
+def read_info(folder: Path) -> dict[str, Any] | None:
+    """Read reward_head.json; None where the folder has none (an ordinary sequence classifier)."""
+    file = folder / HEAD_INFO
+    if not file.exists():
+        return None
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ModelError(f"{file} is not valid JSON: {error}") from error
+
+
+def verify_head(folder: Path, name: str, head: Tensor) -> None:
+    """Reload the head that was just written and compare it bit for bit."""
+    written = read_head(folder, name)
+    if written.dtype != head.dtype or not torch.equal(written, head):
+        raise ModelError(f"{folder}: the reward head on disk differs from the one in memory; the save is not usable")

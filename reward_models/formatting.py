@@ -1,0 +1,134 @@
+"""The one way in which a prompt and a completion become token ids, in training, scoring and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from reward_models.errors import DataError
+
+Text = str | Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of one (prompt, completion). ``response_start`` is the index of the response's first token."""
+
+    input_ids: list[int]
+    response_start: int
+    prompt_cut: int = 0
+    response_cut: int = 0
+
+
+@dataclass(frozen=True)
+class Formatter:
+    """Turns (prompt, completion) into ``start + prompt [+ sep] + completion + end``.
+
+    Prompt and completion are tokenised apart, so a prompt's ids never depend on the response. ``start`` is what the
+    tokenizer puts before a text (bos, cls), ``sep`` its separator where it has one and no end-of-sequence token
+    (encoders), ``end`` that separator or the end-of-sequence token, added unless the completion ends with it.
+    Messages go through the tokenizer's chat template; without a template they become
+    ``User: ...\\n\\nAssistant: ...``.
+
+    Where the whole is longer than ``max_length`` the prompt loses tokens on its left, then the completion on its
+    right, and both counts are reported in `Encoded`.
+    """
+
+    tokenizer: Any
+    max_length: int | None = None
+
+    @cached_property
+    def start(self) -> list[int]:
+        """What the tokenizer puts before a text."""
+        plain = self._ids("a")
+        whole = self.tokenizer("a", add_special_tokens=True)["input_ids"]
+        for i in range(len(whole) - len(plain) + 1):
+            if whole[i : i + len(plain)] == plain:
+                break
+        else:
+            return []
+        before = list(whole[:i])
+        bos = self.tokenizer.bos_token_id
+        # Some fast tokenizers name a bos token, or a cls token, without adding it themselves.
+        if not before and bos is not None and bos != self.tokenizer.eos_token_id:
+            before = [bos]
+        if not before and self.tokenizer.cls_token_id is not None:
+            before = [self.tokenizer.cls_token_id]
+        return before
+
+    @cached_property
+    def separator(self) -> list[int]:
+        """Token between prompt and completion; empty for tokenizers with an end-of-sequence token."""
+        if self.tokenizer.eos_token_id is None and self.tokenizer.sep_token_id is not None:
+            return [self.tokenizer.sep_token_id]
+        return []
+
+    @cached_property
+    def end(self) -> list[int]:
+        """Token after the completion."""
+        if self.tokenizer.eos_token_id is not None:
+            return [self.tokenizer.eos_token_id]
+        return self.separator
+
+    def encode(self, prompt: Text, completion: Text) -> Encoded:
+        """Encode one pair of texts, or of messages; a string completion may answer a prompt of messages."""
+        if isinstance(prompt, str) and isinstance(completion, str):
+            first, second = prompt, completion
+            start = self.start
+        else:
+            first, second = self._render(prompt, completion)
+            # A chat template writes its own start token.
+            start = [] if self._template and self._ids(first)[: len(self.start)] == self.start else self.start
+        return self._join(start, self._ids(first), self._ids(second))
+
+    @property
+    def _template(self) -> bool:
+        return getattr(self.tokenizer, "chat_template", None) is not None
+
+    def _ids(self, text: str) -> list[int]:
+        if not text:
+            return []
+        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def _join(self, start: list[int], prompt: list[int], response: list[int]) -> Encoded:
+        end = [] if self.end and response[-1:] == self.end else self.end
+        fixed = len(start) + len(self.separator)
+        prompt_cut = response_cut = 0
+        if self.max_length is not None:
+            room = self.max_length - fixed - len(self.end)
+            if room < 1:
+                raise DataError(f"max_length={self.max_length} leaves no room for a response; raise it")
+            body = response[: len(response) - (len(self.end) if not end else 0)]
+            response_cut = max(0, len(body) - room)
+            if response_cut:
+                response, end = body[:room], self.end
+            prompt_cut = max(0, len(prompt) - (room - min(len(body), room)))
+        kept = prompt[prompt_cut:]
+        head = [*start, *kept, *self.separator]
+        return Encoded([*head, *response, *end], len(head), prompt_cut, response_cut)
+
+    def _render(self, prompt: Text, completion: Text) -> tuple[str, str]:
+        asked = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+        answer = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else list(completion)
+        if not self._template:
+            return self._transcript(asked, answer)
+        before = self.tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+        whole = self.tokenizer.apply_chat_template(asked + answer, tokenize=False)
+        if not whole.startswith(before):
+            raise DataError(
+                "the tokenizer's chat template writes a prompt differently once an answer follows it, so prompt and "
+                "response cannot be told apart; use a template whose generation prompt opens the assistant's turn"
+            )
+        return before, whole[len(before) :].rstrip()
+
+    @staticmethod
+    def _transcript(asked: list[dict[str, Any]], answer: list[dict[str, Any]]) -> tuple[str, str]:
+        turns = [f"{m['role'].capitalize()}: {m['content']}" for m in asked]
+        rest = [f"{m['role'].capitalize()}: {m['content']}" for m in answer]
+        opening = "Assistant: "
+        if rest and rest[0].startswith(opening):
+            rest[0] = rest[0][len(opening) :]
+            turns.append(opening.rstrip())
+        return "\n\n".join(turns), "\n\n".join(rest)

@@ -1,0 +1,258 @@
+"""A reward model: any Hugging Face decoder or encoder with K named heads."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reward_models import folder as layout
+from reward_models.backbones import (
+    ensure_pad_token,
+    is_encoder,
+    load_backbone,
+    load_tokenizer,
+    locate,
+    position_limit,
+)
+from reward_models.errors import ModelError
+from reward_models.formatting import Formatter, Text
+from reward_models.heads import POOLINGS, RewardHead, align_left, pool
+
+logger = logging.getLogger(__name__)
+
+
+class RewardModel(nn.Module):
+    """Backbone, pooling, K heads and the tokenizer that belongs to them.
+
+    The reward is ``W h`` with ``h`` the pooled last hidden state: for decoders the state of the last token
+    (``pooling="last"``), for encoders the mean of all states (``"mean"``, default), the first state (``"cls"``) or the
+    encoder's own pooler (``"pooler"``). The last token is found from the attention mask, never from a pad id, and
+    rows are moved to start at position 0: the score is the same at any batch size and padding side.
+
+    A saved folder is an ordinary Hugging Face folder (config.json, model.safetensors, tokenizer) with
+    reward_head.json. `AutoModelForSequenceClassification` loads it and gives the same scores for decoders, and for
+    encoders with ``pooling="pooler"`` whose classifier is one linear layer (BERT). It *refuses* folders of encoders
+    with mean or cls pooling, because it has no such head: load those with `RewardModel.from_pretrained`.
+
+    Shape: input_ids, attention_mask (N, T) -> rewards (N, K) float32.
+    """
+
+    def __init__(self, backbone: Any, tokenizer: Any, head: RewardHead, pooling: str) -> None:
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise ModelError(f"unknown pooling '{pooling}'; choose one of {', '.join(POOLINGS)}")
+        if pooling in ("mean", "cls", "pooler") and not is_encoder(backbone.config):
+            raise ModelError(f"pooling '{pooling}' needs an encoder; a decoder's last token sees the whole text")
+        self.backbone = backbone
+        self.tokenizer = tokenizer
+        self.score_head = head
+        self.pooling = pooling
+        self.statistics: dict[str, dict[str, float]] = {}
+        self.max_length: int | None = None
+
+    @classmethod
+    def from_backbone(
+        cls,
+        name: str | Path,
+        heads: Sequence[str] = ("score",),
+        pooling: str | None = None,
+        dtype: torch.dtype | str = torch.float32,
+    ) -> RewardModel:
+        """Put new heads on a pretrained backbone.
+
+        Raises:
+            ModelError: the folder has no weights, or lacks some that its architecture needs.
+        """
+        backbone = load_backbone(name, pooling, dtype)
+        tokenizer = load_tokenizer(name)
+        ensure_pad_token(tokenizer, backbone)
+        pooling = pooling or ("mean" if is_encoder(backbone.config) else "last")
+        head = RewardHead(backbone.config.get_text_config().hidden_size, tuple(heads))
+        return cls(backbone, tokenizer, head, pooling)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, dtype: torch.dtype | str = torch.float32, trainable_adapter: bool = False
+    ) -> RewardModel:
+        """Load a saved reward model: a whole folder, a PEFT adapter's, or an ordinary decoder sequence classifier.
+
+        Raises:
+            ModelError: no weights, or no head; heads are never made up here.
+        """
+        path = locate(name)
+        info = layout.read_info(path) or {}
+        tensor = layout.read_head(path, info.get("tensor", "score.weight")).float()
+        count = len(tensor)
+        names = tuple(info.get("heads", ["score"] if count == 1 else [f"score_{i}" for i in range(count)]))
+        if len(names) != count:
+            raise ModelError(f"{path}: {layout.HEAD_INFO} names {len(names)} heads, the weights have {count}")
+        tokenizer = load_tokenizer(path)
+        if (path / layout.ADAPTER_INFO).exists():
+            backbone = _load_adapter(path, info.get("pooling"), dtype, tokenizer, trainable_adapter)
+        else:
+            backbone = load_backbone(path, info.get("pooling", "last"), dtype)
+            ensure_pad_token(tokenizer, backbone)
+        head = RewardHead(tensor.shape[1], names)
+        head.weight.data.copy_(tensor)
+        model = cls(backbone, tokenizer, head, info.get("pooling") or "last")
+        model.statistics = info.get("statistics", {})
+        model.max_length = info.get("max_length")
+        return model.eval()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the heads, in the order of the score columns."""
+        return self.score_head.names
+
+    @property
+    def config(self) -> Any:
+        """The backbone's configuration."""
+        return self.backbone.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the head lies."""
+        return self.score_head.weight.device
+
+    @property
+    def is_adapter(self) -> bool:
+        """Whether the backbone carries a PEFT adapter."""
+        return hasattr(self.backbone, "peft_config")
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Score tokenised rows."""
+        filler = self.config.get_text_config().pad_token_id or 0
+        input_ids, mask = align_left(input_ids, attention_mask, filler)
+        arguments = {} if is_encoder(self.config) else {"use_cache": False}
+        output = self.backbone(input_ids=input_ids, attention_mask=mask, **arguments)
+        if self.pooling == "pooler":
+            return self.score_head(output.pooler_output)
+        return self.score_head(pool(output.last_hidden_state, mask, self.pooling))
+
+    def formatter(self, max_length: int | None = None) -> Formatter:
+        """Return the formatter of this model; ``max_length`` defaults to the one it was trained with."""
+        limit = position_limit(self.tokenizer, self.config)
+        wanted = max_length or self.max_length or limit
+        if limit is not None and wanted is not None and wanted > limit:
+            raise ModelError(f"max_length={wanted} is longer than the model's {limit} positions; lower it")
+        return Formatter(self.tokenizer, wanted)
+
+    @torch.inference_mode()
+    def score(
+        self,
+        prompts: Sequence[Text],
+        completions: Sequence[Text],
+        batch_size: int = 16,
+        max_length: int | None = None,
+    ) -> Tensor:
+        """Score completions (text or messages); results are in input order, on the CPU.
+
+        Over-long prompts are cut on the left; a warning says how many.
+
+        Shape: N prompts, N completions -> (N, K) float32.
+        """
+        if len(prompts) != len(completions):
+            raise ModelError(f"{len(prompts)} prompts but {len(completions)} completions; they must pair up")
+        formatter = self.formatter(max_length)
+        rows = [formatter.encode(p, c) for p, c in zip(prompts, completions, strict=True)]
+        cut = sum(row.prompt_cut > 0 for row in rows)
+        cut_responses = sum(row.response_cut > 0 for row in rows)
+        if cut or cut_responses:
+            logger.warning(
+                "max_length=%s: the prompt was cut on the left in %d of %d rows, the response on the right in %d",
+                formatter.max_length, cut, len(rows), cut_responses,
+            )  # fmt: skip
+        return self.score_ids([row.input_ids for row in rows], batch_size)
+
+    @torch.inference_mode()
+    def score_ids(self, rows: Sequence[Sequence[int]], batch_size: int = 16) -> Tensor:
+        """Score token ids, longest first in batches of equal lengths. Shape: N lists -> (N, K) float32 on the CPU."""
+        scores = torch.zeros(len(rows), len(self.names))
+        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
+        with _evaluating(self):
+            for first in range(0, len(order), batch_size):
+                chosen = order[first : first + batch_size]
+                ids, mask = pad_right([rows[i] for i in chosen])
+                scores[chosen] = self(ids.to(self.device), mask.to(self.device)).cpu()
+        return scores
+
+    def gradient_checkpointing_enable(self, **arguments: Any) -> None:
+        """Trade compute for memory in the backbone."""
+        self.backbone.gradient_checkpointing_enable(**arguments)
+
+    def merge_adapter(self) -> RewardModel:
+        """Fold a PEFT adapter into the backbone's weights, in place, and return the model."""
+        if self.is_adapter:
+            self.backbone = self.backbone.merge_and_unload()
+        return self
+
+    def save_pretrained(self, directory: str | Path, state_dict: dict[str, Tensor] | None = None) -> None:
+        """Write the folder, then reload the head from it and compare bit for bit.
+
+        Args:
+            directory: made where absent.
+            state_dict: weights to write in place of the module's own (a sharded trainer gathers them).
+
+        Raises:
+            ModelError: the head on disk is not the one in memory.
+        """
+        path = Path(directory)
+        path.mkdir(parents=True, exist_ok=True)
+        state = None
+        head = self.score_head.weight.detach().cpu().contiguous()
+        if state_dict is not None:
+            head = state_dict["score_head.weight"].detach().cpu().contiguous()
+            state = {k.removeprefix("backbone."): v for k, v in state_dict.items() if k.startswith("backbone.")}
+        if self.is_adapter:
+            name = layout.write_adapter(path, self.backbone, head, state)
+        else:
+            name = layout.write_whole(path, self.backbone, head, self.pooling, state)
+        self.tokenizer.save_pretrained(path)
+        info = {
+            "heads": list(self.names),
+            "pooling": self.pooling,
+            "tensor": name,
+            "max_length": self.max_length,
+            "statistics": self.statistics,
+        }
+        (path / layout.HEAD_INFO).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
+        layout.verify_head(path, name, head)
+
+
+def pad_right(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Stack token ids; the id under the padding is 0 and never read. Shape: N lists -> two (N, T) int64 tensors."""
+    width = max(len(row) for row in rows)
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[i, : len(row)] = 1
+    return ids, mask
+
+
+def _load_adapter(path: Path, pooling: str | None, dtype: Any, tokenizer: Any, trainable: bool) -> Any:
+    from peft import PeftConfig, PeftModel
+
+    base = PeftConfig.from_pretrained(str(path)).base_model_name_or_path
+    if not base:
+        raise ModelError(f"{path / layout.ADAPTER_INFO} names no base model; set base_model_name_or_path")
+    backbone = load_backbone(base, pooling, dtype)
+    ensure_pad_token(tokenizer, backbone)
+    return PeftModel.from_pretrained(backbone, str(path), is_trainable=trainable)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Any:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
