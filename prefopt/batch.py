@@ -4,8 +4,8 @@ Letters used in every shape: ``B`` completions (rows), ``T`` response tokens, ``
 one prompt, ``N`` preference pairs, ``V`` vocabulary, ``H`` hidden width.
 
 Everything beyond the basic fields travels in ``extras`` under a name of ``NEEDS``, a closed vocabulary. A part declares
-the names it reads; the trainer computes exactly the union of what the chosen parts declare, and a part that reads a name
-it did not declare is stopped with both names in the message.
+the names it reads; the trainer computes exactly the union of what the chosen parts declare, and a part that reads
+a name it did not declare is stopped with both names in the message.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ class Paper:
 PAPERS: dict[str, Paper] = {
     arxiv: Paper(title, year, arxiv)
     for arxiv, year, title in (
+        ("1707.06347", 2017, "Proximal Policy Optimization Algorithms"),
         ("2305.18290", 2023, "Direct Preference Optimization: Your Language Model is Secretly a Reward Model"),
         ("2305.10425", 2023, "SLiC-HF: Sequence Likelihood Calibration with Human Feedback"),
         ("2310.12036", 2023, "A General Theoretical Paradigm to Understand Learning from Human Preferences"),
@@ -35,6 +36,7 @@ PAPERS: dict[str, Paper] = {
         ),
         ("2405.14734", 2024, "SimPO: Simple Preference Optimization with a Reference-Free Reward"),
         ("2406.11827", 2024, "WPO: Enhancing RLHF with Weighted Preference Optimization"),
+        ("2409.06411", 2024, "Length Desensitization in Direct Preference Optimization"),
         ("2411.15124", 2024, "Tulu 3: Pushing Frontiers in Open Language Model Post-Training"),
         ("2503.14476", 2025, "DAPO: An Open-Source LLM Reinforcement Learning System at Scale"),
         ("2503.20783", 2025, "Understanding R1-Zero-Like Training: A Critical Perspective"),

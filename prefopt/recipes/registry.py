@@ -25,9 +25,10 @@ class RecipeInfo:
     """What is known of a published method.
 
     Attributes:
-        slots: slots in which the method differs from the baseline of its kind (``grpo``, ``sigmoid``); all for a baseline.
-        confidence: A = authors' code or the paper's equations, B = reviews or re-implementations, C = partly reconstructed.
-        claim: the claim of the paper that an experiment can show.
+        slots: slots in which the method differs from the baseline of its kind (``grpo``, ``sigmoid``); all for a
+        baseline.
+        confidence: A = authors' code or the paper's equations, B = reviews or re-implementations, C = partly
+        reconstructed. claim: the claim of the paper that an experiment can show.
         summary: the method in one line.
         settings: parameter -> default.
     """
@@ -69,7 +70,7 @@ def recipe(
     *, kind: str, card: str, confidence: str, claim: str, arxiv: str = "", title: str = "", year: int = 0,
     aliases: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # fmt: skip
-    """Register a composing function under its own name; title and year come from ``prefopt.papers`` where ``arxiv`` is given."""
+    """Register a composing function under its own name; ``prefopt.papers`` gives title and year of ``arxiv``."""
     if kind not in KINDS:
         raise ValueError(f"unknown kind '{kind}'.{nearest(kind, KINDS)}")
 
@@ -130,7 +131,8 @@ def build(name: str, **settings: Any) -> Any:
     Args:
         name: a recipe's name or alias.
         settings: the recipe's own parameters, and slots: ``gate="sapo"`` takes the gate of the recipe ``sapo``;
-            ``gate={"recipe": "sapo", "tau_negative": 1.1}`` takes it with settings; a part or an objective is taken as it is.
+            ``gate={"recipe": "sapo", "tau_negative": 1.1}`` takes it with settings; a part or an objective is
+            taken as it is.
 
     Raises:
         UnknownRecipe: no recipe of that name. TypeError: a setting that the recipe does not have, or one without effect
@@ -157,7 +159,7 @@ def build(name: str, **settings: Any) -> Any:
 
 
 def _filling(objective: Objective, slot: str, value: Any) -> Any:
-    """Return what to put into ``slot`` of ``objective`` for a recipe's name, a mapping with settings, an objective or a part."""
+    """Return what to put into ``slot`` of ``objective`` for a name, a mapping, an objective or a part."""
     source = value
     if isinstance(value, str):
         source = build(value)

@@ -1,0 +1,9 @@
+"""Aggregations: how the tokens of a generation batch are weighted in the loss."""
+
+from prefopt.online.aggregate.constant_length import ConstantLength
+from prefopt.online.aggregate.delta_l import DeltaL
+from prefopt.online.aggregate.sequence_mean import SequenceMean
+from prefopt.online.aggregate.sequence_sum import SequenceSum
+from prefopt.online.aggregate.token_mean import TokenMean
+
+__all__ = ["ConstantLength", "DeltaL", "SequenceMean", "SequenceSum", "TokenMean"]

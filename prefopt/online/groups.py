@@ -1,0 +1,70 @@
+"""Statistics of groups (the completions of one prompt) that ignore rows without a score.
+
+All statistics are taken in float64, so that neither the order of rows nor the number of groups changes a result that a
+reader would call equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which rows belong together and which of them count.
+
+    Attributes:
+        index: ``(B,)`` int64, number of the row's group, ``0 <= index < number``.
+        scored: ``(B,)`` bool, rows that count.
+        number: how many groups there are.
+    """
+
+    index: Tensor
+    scored: Tensor
+    number: int
+
+    @classmethod
+    def of(cls, group: Tensor, values: Tensor) -> Groups:
+        """Group rows by ``group`` ``(B,)``; rows whose value ``(B,)`` is NaN do not count."""
+        labels, index = torch.unique(group, return_inverse=True)
+        return cls(index, ~torch.isnan(values), len(labels))
+
+    def _reduce(self, values: Tensor, how: str, start: float) -> Tensor:
+        result = torch.full((self.number,), start, dtype=torch.float64, device=values.device)
+        kept = self.scored
+        result = result.scatter_reduce(0, self.index[kept], values.double()[kept], how, include_self=True)
+        return result[self.index]
+
+    def total(self, values: Tensor) -> Tensor:
+        """Return ``(B,)``: the sum of ``values`` over the scored rows of each row's group."""
+        return self._reduce(values, "sum", 0.0)
+
+    @property
+    def count(self) -> Tensor:
+        """``(B,)``: how many rows of each row's group are scored."""
+        return self.total(torch.ones_like(self.index, dtype=torch.float64))
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return ``(B,)``: the group's mean; NaN where no row is scored."""
+        return self.total(values) / self.count.where(self.count > 0, torch.nan)
+
+    def std(self, values: Tensor, ddof: int) -> Tensor:
+        """Return ``(B,)``: the group's standard deviation; NaN where at most ``ddof`` rows are scored."""
+        squares = self.total((values.double() - self.mean(values)) ** 2)
+        freedom = self.count - ddof
+        return (squares / freedom.where(freedom > 0, torch.nan)).sqrt()
+
+    def largest(self, values: Tensor) -> Tensor:
+        """Return ``(B,)``: the group's largest scored value; ``-inf`` where no row is scored."""
+        return self._reduce(values, "amax", -torch.inf)
+
+    def smallest(self, values: Tensor) -> Tensor:
+        """Return ``(B,)``: the group's smallest scored value; ``inf`` where no row is scored."""
+        return self._reduce(values, "amin", torch.inf)
+
+    def uniform(self, values: Tensor) -> Tensor:
+        """Return ``(B,)`` bool: all scored values of the group are the same, so that they tell nothing."""
+        return self.largest(values) <= self.smallest(values)

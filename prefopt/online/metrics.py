@@ -1,0 +1,81 @@
+"""What a generation batch shows, as ``(sum, count)`` pairs that add up over processes and steps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from prefopt.batch import Rollouts
+from prefopt.composition import StatefulPart
+from prefopt.online.groups import Groups
+from prefopt.online.slots import Advantage, Weighting
+
+Metrics = dict[str, tuple[Tensor, Tensor]]
+
+
+def batch_metrics(
+    weighting: Weighting,
+    advantage: Advantage,
+    signal: Tensor,
+    advantages: Tensor,
+    known: Tensor,
+    kept: Tensor,
+    rollouts: Rollouts,
+) -> Metrics:
+    """Return the figures of one ``prepare``.
+
+    ``reward.K`` (mean), ``reward_std.K`` (within groups), ``unscored.K``, ``weight.K`` (what a unit of the raw
+    reward counts
+    in the advantage, normalisation included), ``influence.K`` (correlation of the reward with the advantage),
+    ``advantage_std``, ``groups_without_signal``, ``rows_dropped``, ``completion_length``. K is the source's number.
+    """
+    metrics: Metrics = {}
+    row_advantage = advantages.sum(-1).double() / rollouts.mask.sum(-1).clamp(min=1)
+    for k, column in enumerate(rollouts.rewards.unbind(-1)):
+        scored = ~torch.isnan(column)
+        groups = Groups.of(rollouts.group, column)
+        metrics[f"reward.{k}"] = _mean(column, scored)
+        metrics[f"reward_std.{k}"] = _mean(groups.std(column, 1), scored & (groups.count > 1))
+        metrics[f"unscored.{k}"] = ((~scored).sum(), _count(scored))
+        metrics[f"influence.{k}"] = (_correlation(column, row_advantage, scored & kept), torch.ones(()))
+        metrics[f"weight.{k}"] = _effective_weight(weighting, advantage, k, signal, column, rollouts)
+    taking_part = rollouts.mask & kept[:, None]
+    spread = advantages[taking_part].double()
+    metrics["advantage_std"] = (spread.std() if spread.numel() > 1 else torch.zeros(()), torch.ones(()))
+    silent = (advantages == 0).all(-1) | ~kept
+    labels, index = torch.unique(rollouts.group, return_inverse=True)
+    speaking = torch.zeros(len(labels), dtype=torch.bool, device=index.device).index_fill(0, index[~silent], True)
+    metrics["groups_without_signal"] = ((~speaking).sum(), _count(speaking))
+    metrics["rows_unscored"] = ((~known).sum(), _count(known))
+    metrics["rows_dropped"] = ((~kept).sum(), _count(kept))
+    metrics["completion_length"] = (rollouts.mask.sum(), _count(kept))
+    return metrics
+
+
+def _count(rows: Tensor) -> Tensor:
+    return torch.tensor(len(rows))
+
+
+def _mean(values: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.where(where, values, 0.0).double().sum(), where.sum()
+
+
+def _correlation(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
+    x, y = a[where].double(), b[where].double()
+    if len(x) < 2:
+        return torch.zeros((), dtype=torch.float64)
+    x, y = x - x.mean(), y - y.mean()
+    return (x @ y) / (x.norm() * y.norm()).clamp(min=1e-12)
+
+
+def _effective_weight(
+    weighting: Weighting, advantage: Advantage, k: int, signal: Tensor, column: Tensor, rollouts: Rollouts
+) -> tuple[Tensor, Tensor]:
+    """Nominal weight times the mean factor by which the advantage scales the signal, or the reward itself."""
+    nominal = weighting.nominal(rollouts.rewards.shape[-1])[k]
+    if isinstance(advantage, StatefulPart):
+        return nominal, torch.ones(())
+    scaled = column if weighting.point == "advantages" else signal
+    scale = advantage.scale(scaled, rollouts.restrict(advantage.needs, type(advantage).__name__))
+    total, count = _mean(scale, ~torch.isnan(scale))
+    return nominal.to(total) * total, count

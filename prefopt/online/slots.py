@@ -1,0 +1,113 @@
+"""What a part of each slot of the online objective takes and gives. A part subclasses one of these."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from prefopt.batch import PolicyOutputs, Rollouts
+from prefopt.composition import Part
+
+
+class Weighting(Part):
+    """K rewards to one signal.
+
+    ``point = "rewards"``: it combines raw rewards ``(B, K)`` before the advantage is taken.
+    ``point = "advantages"``: the advantage is taken of each reward alone, and it combines the ``(B, K)`` advantages.
+    Both give ``(B,)``, NaN in rows that no source scored.
+
+    ``nominal(K)`` are the weights ``(K,)`` that the user set, before any normalisation.
+    """
+
+    point: ClassVar[Literal["rewards", "advantages"]] = "rewards"
+
+    def __call__(self, values: Tensor, rollouts: Rollouts) -> Tensor:
+        """Combine ``(B, K)`` to ``(B,)``."""
+        raise NotImplementedError
+
+    def nominal(self, sources: int) -> Tensor:
+        """Return the weights ``(K,)`` before any normalisation."""
+        return torch.ones(sources, dtype=torch.float64)
+
+
+class Advantage(Part):
+    """A signal ``(B,)`` (NaN = unscored) to advantages ``(B,)`` or ``(B, T)``; NaN takes the row out of the loss.
+
+    ``group_relative`` says that a row is judged against the other rows of its group, so that one completion a prompt is
+    an error of the settings. ``token_level`` says that it gives ``(B, T)``.
+    """
+
+    group_relative: ClassVar[bool] = False
+    token_level: ClassVar[bool] = False
+
+    def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
+        """Return the advantages."""
+        raise NotImplementedError
+
+    def scale(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
+        """Return ``(B,)``: by how much a unit of the signal counts in the advantage; 1 where nothing is divided."""
+        return torch.ones_like(signal)
+
+
+class TokenWeight(Part):
+    """Weights ``(B, T)`` that multiply the aggregation's; never with gradient."""
+
+    def __call__(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
+        """Return the weights."""
+        raise NotImplementedError
+
+
+class Ratio(Part):
+    """Current and old log-probabilities ``(B, T)`` (zero outside ``mask``) to a ratio ``(B, T)`` or ``(B, 1)``."""
+
+    sequence_level: ClassVar[bool] = False
+
+    def __call__(self, logps: Tensor, old_logps: Tensor, mask: Tensor) -> Tensor:
+        """Return the importance ratio, with gradient."""
+        raise NotImplementedError
+
+
+class Gate(Part):
+    """Ratio, advantages and log-probabilities to a surrogate ``(B, T)``, to be maximised."""
+
+    def __call__(self, ratio: Tensor, advantages: Tensor, logps: Tensor) -> Tensor:
+        """Return the surrogate."""
+        raise NotImplementedError
+
+    def closed(self, ratio: Tensor, advantages: Tensor) -> Tensor:
+        """Return bool, shape of the surrogate: tokens whose gradient the gate stops or caps. None for a smooth gate."""
+        return torch.zeros_like(ratio * advantages, dtype=torch.bool)
+
+
+class Aggregate(Part):
+    """A mask ``(B, T)`` of the whole generation batch to weights ``(B, T)``; zero outside the mask.
+
+    Rows without a token take no part: they are not counted as sequences.
+    """
+
+    def __call__(self, mask: Tensor) -> Tensor:
+        """Return the weights."""
+        raise NotImplementedError
+
+
+class Regulariser(Part):
+    """A penalty per token ``(B, T)``, to be minimised; the aggregation's weights sum it."""
+
+    def __call__(self, policy: PolicyOutputs, rollouts: Rollouts, ratio: Tensor) -> Tensor:
+        """Return the penalty, coefficient included."""
+        raise NotImplementedError
+
+
+class Sampling(Part):
+    """Which rows of a generation batch are kept: ``(B,)`` bool. Rows left out are not counted anywhere."""
+
+    def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
+        """Return the rows to keep."""
+        raise NotImplementedError
+
+
+def masked(values: Tensor, mask: Tensor) -> Tensor:
+    """Return ``values`` with zeros outside ``mask``, so that nothing there reaches value or gradient."""
+    return torch.where(mask, values, torch.zeros_like(values))

@@ -1,0 +1,1 @@
+"""Token weights: parts that multiply the aggregation's weights."""

@@ -1,0 +1,31 @@
+"""Plain sum of the advantages of each reward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from prefopt.batch import Rollouts
+from prefopt.online.slots import Weighting
+
+
+@dataclass(frozen=True)
+class AdvantageSum(Weighting):
+    """``A_i = sum_k A_{i,k}``, each advantage taken of one reward alone; no weights, nothing whitened afterwards.
+
+    With group z-scores every reward has the same influence on the advantage whatever its scale: the correlation of
+    uncorrelated rewards with ``A`` is ``1 / sqrt(K)`` for each. A reward constant in a group adds nothing there; a
+    reward that gave a row no score adds nothing to that row. A row without any score stays unscored.
+
+    Reference: MO-GRPO, arXiv 2509.22047.
+    """
+
+    point: ClassVar[Literal["rewards", "advantages"]] = "advantages"
+    arxiv: ClassVar[str] = "2509.22047"
+
+    def __call__(self, values: Tensor, rollouts: Rollouts) -> Tensor:
+        """Return ``(B,)`` from advantages ``(B, K)``."""
+        return values.double().nansum(-1).where(~torch.isnan(values).all(-1), torch.nan).to(values.dtype)
