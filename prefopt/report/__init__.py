@@ -18,6 +18,7 @@ from prefopt.report.record import (
     Stage,
     SubsetAccuracy,
 )
+from prefopt.report.render import write_report
 
 __all__ = [
     "Completion",
@@ -34,4 +35,5 @@ __all__ = [
     "Sample",
     "Stage",
     "SubsetAccuracy",
+    "write_report",
 ]

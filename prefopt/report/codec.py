@@ -74,14 +74,10 @@ def _build_dataclass(value: Any, kind: Any, path: str) -> Any:
     unknown = sorted(set(value) - set(hints))
     if unknown:
         raise UserError(f"{path}: unknown key '{unknown[0]}'.{nearest(unknown[0], hints)}")
-    required = [
-        entry.name for entry in fields(kind) if entry.default is MISSING and entry.default_factory is MISSING
-    ]
+    required = [entry.name for entry in fields(kind) if entry.default is MISSING and entry.default_factory is MISSING]
     missing = [name for name in required if name not in value]
     if missing:
-        raise UserError(
-            f"{path}: the key '{missing[0]}' is missing; {kind.__name__} needs {', '.join(required)}"
-        )
+        raise UserError(f"{path}: the key '{missing[0]}' is missing; {kind.__name__} needs {', '.join(required)}")
     return kind(**{name: _build(entry, hints[name], f"{path}.{name}") for name, entry in value.items()})
 
 

@@ -1,12 +1,32 @@
-"""A record to one HTML file without references to anything outside it."""
+"""A record to one HTML file that refers to nothing outside itself."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import jinja2
+
+from prefopt.report.page import page
 from prefopt.report.record import RunRecord
+from prefopt.report.words import number
+
+
+def render(record: RunRecord) -> str:
+    """Return the report as HTML; every text that came from a record is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("prefopt.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    return environment.get_template("report.html").render(page(record))
 
 
 def write_report(record: RunRecord, path: str | Path) -> Path:
-    """Write the report and return its path."""
-    raise NotImplementedError
+    """Write the report of a run as one self-contained HTML file and return its path."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(render(record), encoding="utf-8")
+    return target

@@ -1,0 +1,1 @@
+"""Figures of a report, one idea a file; each returns inline SVG."""

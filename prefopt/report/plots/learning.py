@@ -1,0 +1,55 @@
+"""Curves over the steps of training: one reward, all weights, one diagnostic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from prefopt.report.palette import LIGHT
+from prefopt.report.plots.canvas import calm, draw
+from prefopt.report.series import Series
+
+
+def curve(line: Series, label: str, colour: str, height: float = 190) -> Markup:
+    """Draw one logged figure: every step faint, the moving mean in full colour."""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        axes.plot(line.steps, line.values, color=LIGHT[colour], alpha=0.32, linewidth=1)
+        axes.plot(line.steps, line.smoothed(), color=LIGHT[colour], linewidth=2.2)
+        if len(line.steps) == 1:
+            axes.plot(line.steps, line.values, "o", color=LIGHT[colour])
+        calm(axes)
+        _open_flat(axes, line.values)
+        axes.set_xlabel("step")
+
+    return draw(340, height, f"{label} over the steps of training", paint)
+
+
+def weights(lines: Mapping[str, Series], colours: Mapping[str, str]) -> Markup:
+    """Draw the weight of every reward over the steps, on one scale that includes 0."""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for name, line in lines.items():
+            axes.plot(line.steps, line.values, color=LIGHT[colours[name]], alpha=0.28, linewidth=1)
+            axes.plot(line.steps, line.smoothed(), color=LIGHT[colours[name]], linewidth=2.2)
+        calm(axes)
+        low = min(float(line.values.min()) for line in lines.values())
+        high = max(float(line.values.max()) for line in lines.values())
+        axes.set_ylim(min(0.0, low * 1.08), max(high * 1.08, 1e-3))
+        axes.set_xlabel("step")
+
+    return draw(520, 260, "Weight of each reward over the steps of training", paint)
+
+
+def _open_flat(axes: Axes, values: np.ndarray) -> None:
+    """Give a constant line a scale of its own size: matplotlib's would show rounding noise as movement."""
+    low, high = float(values.min()), float(values.max())
+    if high - low <= 1e-6 * max(1.0, abs(high)):
+        room = max(0.5, 0.5 * abs(high))
+        axes.set_ylim(low - room, high + room)

@@ -1,0 +1,115 @@
+"""The head of the report: did verified accuracy rise, by how much, and was that what had been asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prefopt.report.record import Estimate, Policy, RunRecord
+from prefopt.report.words import NARROW, bounded, duration, interval, percent, plural, points
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One key figure: its name, its value and a line of small print."""
+
+    name: str
+    value: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Sentences, a word for the badge, and its mood: "good", "bad" or "open"."""
+
+    sentences: tuple[str, ...]
+    badge: str
+    mood: str
+
+
+def base_of(record: RunRecord) -> Policy | None:
+    """Return the base policy, None where the record has none."""
+    return next((policy for policy in record.policies if policy.name == record.base), None)
+
+
+def subject(record: RunRecord) -> Policy | None:
+    """Return the policy that the report is about: the goal's, otherwise the first that is not the base."""
+    if record.goal is not None:
+        return next((policy for policy in record.policies if policy.name == record.goal.policy), None)
+    return next((policy for policy in record.policies if policy.name != record.base), None)
+
+
+def change(policy: Policy, base: Policy | None) -> str:
+    """Say whether verified accuracy rose, fell or did neither, judged by the interval of the paired difference."""
+    gain = policy.gain
+    if gain is None:
+        return f"{policy.name}: no difference to the base was measured."
+    ends = ""
+    if base is not None and base.accuracy is not None and policy.accuracy is not None:
+        ends = f", from {percent(base.accuracy.value)} to {percent(policy.accuracy.value)}"
+    if not bounded(gain):
+        verb = "rose" if gain.value > 0 else "fell" if gain.value < 0 else "did not change"
+        size = f" by {points(abs(gain.value))} points" if gain.value else ""
+        return f"Verified accuracy {verb}{size} (no interval was computed){ends}."
+    if gain.low is not None and gain.low > 0:
+        return f"Verified accuracy rose by {points(gain.value)} points {_range(gain)}{ends}."
+    if gain.high is not None and gain.high < 0:
+        down = Estimate(-gain.value, -gain.high, -(gain.low or 0.0))
+        return f"Verified accuracy fell by {points(down.value)} points {_range(down)}{ends}."
+    return f"Verified accuracy did not change measurably: {points(gain.value)} points {_range(gain)}{ends}."
+
+
+def verdict(record: RunRecord) -> Verdict:
+    """Compute the head of the report; sentences of the record's own replace the computed ones, never the badge."""
+    policy = subject(record)
+    if policy is None or policy.gain is None:
+        return Verdict(record.verdict or _without_policies(record), "no comparison", "open")
+    sentences = [change(policy, base_of(record))]
+    gain = policy.gain
+    rose = gain.low is not None and gain.low > 0
+    fell = gain.high is not None and gain.high < 0
+    badge, mood = ("rose", "good") if rose else ("fell", "bad") if fell else ("no measurable change", "open")
+    if record.goal is not None:
+        asked = f"The goal of at least {points(record.goal.gain)} points"
+        if gain.value < record.goal.gain:
+            sentences.append(f"{asked} was missed.")
+            badge, mood = "goal missed", "bad"
+        elif bounded(gain) and gain.low is not None and gain.low < record.goal.gain:
+            sentences.append(f"{asked} was reached, though the interval also holds smaller gains.")
+            badge, mood = "goal reached", "good"
+        else:
+            sentences.append(f"{asked} was reached.")
+            badge, mood = "goal reached", "good"
+    return Verdict(record.verdict or tuple(sentences), badge, mood)
+
+
+def tiles(record: RunRecord) -> list[Tile]:
+    """Key figures for the head of the report, as many as the record has."""
+    found = []
+    policy, base, model = subject(record), base_of(record), record.reward_model
+    if policy is not None and policy.gain is not None:
+        sign = "+" if policy.gain.value > 0 else ""
+        detail = f"95{NARROW}% interval {_range(policy.gain, bare=True)}" if bounded(policy.gain) else ""
+        found.append(Tile("Gain in accuracy", f"{sign}{points(policy.gain.value)} points", detail))
+    if policy is not None and policy.accuracy is not None:
+        before = f"{record.base}: {percent(base.accuracy.value)}" if base is not None and base.accuracy else ""
+        found.append(Tile(f"Accuracy, {policy.name}", percent(policy.accuracy.value), before))
+    if model is not None:
+        detail = f"{interval(model.accuracy, 'percent').strip('()')}, {plural(model.pairs, 'pair')}".lstrip(", ")
+        found.append(Tile("Reward model", percent(model.accuracy.value), detail))
+    if record.stages:
+        total = sum(stage.seconds for stage in record.stages)
+        found.append(Tile("Time", duration(total), plural(len(record.stages), "stage")))
+    return found
+
+
+def _without_policies(record: RunRecord) -> tuple[str, ...]:
+    if record.reward_model is None:
+        return ("This run compared no policies and evaluated no reward model.",)
+    from prefopt.report.sections.reward_model import ranking
+
+    return (ranking(record.reward_model), "This run compared no policies.")
+
+
+def _range(gain: Estimate, bare: bool = False) -> str:
+    low, high = points(gain.low or 0.0, gain.value), points(gain.high or 0.0, gain.value)
+    return f"{low} to {high}" if bare else f"(95{NARROW}% interval {low} to {high})"

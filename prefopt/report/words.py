@@ -1,0 +1,74 @@
+"""Figures as words: one way to write a share, a difference, an interval and a duration, wherever they stand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from prefopt.report.record import Estimate
+
+NARROW = "\u202f"
+MINUS = "\u2212"
+
+
+def number(value: float | None, decimals: int | None = None) -> str:
+    """Write a figure with two decimals, three significant digits outside [0.01, 1000), or the decimals asked for."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if decimals is None:
+        text = f"{value:.2f}" if value == 0 or 0.01 <= abs(value) < 1000 else f"{value:.3g}"
+    else:
+        text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def percent(share: float | None) -> str:
+    """Write a share in [0, 1] as a percentage, with a decimal below 10 % and above 90 % unless it is whole."""
+    if share is None or not math.isfinite(share):
+        return "–"
+    value = 100 * share
+    whole = 10 <= value <= 90 or math.isclose(value, round(value), abs_tol=0.05)
+    return f"{number(value, 0 if whole else 1)}{NARROW}%"
+
+
+def points(share: float, like: float | None = None) -> str:
+    """Write a difference of two shares in points; below 10 points (of ``like``, if given) with a decimal."""
+    return number(100 * share, 0 if abs(100 * (share if like is None else like)) >= 9.95 else 1)
+
+
+def interval(estimate: Estimate, write: str = "number") -> str:
+    """Write "(0.38 to 0.47)", or nothing where there is no interval; ``write`` is "number" or "percent"."""
+    if not bounded(estimate):
+        return ""
+    writer = percent if write == "percent" else number
+    return f"({writer(estimate.low)} to {writer(estimate.high)})"
+
+
+def bounded(estimate: Estimate) -> bool:
+    """Tell whether the estimate has both ends of its interval."""
+    ends = (estimate.low, estimate.high)
+    return all(end is not None and math.isfinite(end) for end in ends)
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as "0.4 s", "12 s" or "3 min 05 s"."""
+    if seconds < 59.5:
+        return f"{number(seconds, 1 if seconds < 9.95 else 0)}{NARROW}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{NARROW}min {rest:02d}{NARROW}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}{NARROW}h {minutes:02d}{NARROW}min"
+
+
+def listing(names: Sequence[str], last: str = "and") -> str:
+    """Join names as in a sentence: "a", "a and b", "a, b and c"."""
+    names = list(names)
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else ""
+
+
+def plural(count: int, noun: str) -> str:
+    """Write "1 pair", "2 pairs", "1,800 rows"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
