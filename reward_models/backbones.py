@@ -55,6 +55,8 @@ def load_backbone(name: str | Path, pooling: str | None, dtype: torch.dtype | st
         raise ModelError(f"{folder} lacks {len(wrong)} weights of its architecture, the first is {wrong[0]}")
     if getattr(backbone.config, "is_encoder_decoder", False):
         raise ModelError(f"{folder} is an encoder-decoder; a reward model needs a decoder or an encoder")
+    # An adapter's folder records this name, and a hub name travels better than a path into this machine's cache.
+    backbone.name_or_path = str(name)
     return backbone
 
 
@@ -62,7 +64,7 @@ def is_encoder(config: Any) -> bool:
     """Tell encoders (BERT and its kin) from decoders."""
     masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING
     causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
-    return masked and not getattr(config, "is_decoder", False) or not (masked or causal)
+    return (masked and not getattr(config, "is_decoder", False)) or not (masked or causal)
 
 
 def load_tokenizer(name: str | Path) -> Any:

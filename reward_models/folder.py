@@ -96,6 +96,7 @@ def write_adapter(folder: Path, backbone: Any, head: Tensor, state: dict[str, Te
     with quiet():
         backbone.save_pretrained(folder, state_dict=state, save_embedding_layers=False)
         backbone.config.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty template
     save_file({"score.weight": head.contiguous()}, folder / HEAD_WEIGHTS, metadata={"format": "pt"})
     return "score.weight"
 

@@ -1,0 +1,116 @@
+"""Train a reward model: one call from data to a saved folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import set_seed
+
+from prefopt.trainers.adapters import AdapterArguments, add_adapter
+from prefopt.trainers.reward_config import RewardConfig
+from prefopt.trainers.reward_trainer import RewardTrainer
+from reward_models.model import RewardModel
+
+__all__ = ["AdapterArguments", "RewardConfig", "RewardTrainer", "TrainedReward", "train_reward"]
+
+REFERENCE_PAIRS = 256
+
+
+@dataclass(frozen=True)
+class TrainedReward:
+    """What a run leaves behind.
+
+    ``metrics`` are those of the last evaluation (``loss``, ``accuracy``, ``margin``, ``mean_score``; empty without
+    evaluation data), ``log`` the trainer's history, ``dropped`` and ``truncated`` count over-length training pairs,
+    ``skipped_steps`` those whose loss or gradient was not finite.
+    """
+
+    model: RewardModel
+    folder: Path
+    metrics: dict[str, float]
+    log: list[dict[str, float]]
+    dropped: int
+    truncated: int
+    skipped_steps: int
+
+
+def train_reward(
+    model: str | Path | RewardModel,
+    train: Dataset,
+    config: RewardConfig,
+    evaluation: Dataset | None = None,
+    heads: Sequence[str] = ("score",),
+    pooling: str | None = None,
+    adapter: AdapterArguments | None = None,
+    resume_from: str | bool | None = None,
+    **other: Any,
+) -> TrainedReward:
+    """Train on pairs, save to ``config.output_dir``, evaluate.
+
+        train = load_preferences("pairs.jsonl")
+        done = train_reward("backbone", train, RewardConfig(output_dir="reward", learning_rate=1e-4))
+        done.model.score(["Hello"], ["Hi there!"])
+
+    Args:
+        model: a backbone's folder or hub name, or a `RewardModel` to train further.
+        train: rows with prompt, chosen, rejected (see reward_models.data.load_preferences).
+        config: settings, including the seed that also draws new heads.
+        evaluation: held-out rows of the same shape.
+        heads: names of the new heads; with more than one, the rows' column ``head`` says which a pair trains.
+        pooling: see `RewardModel`; by default last token for decoders, mean for encoders.
+        adapter: LoRA settings, used where ``use_peft`` is set.
+        resume_from: a checkpoint folder, or True for the last one in ``output_dir``.
+        other: passed to `RewardTrainer`.
+
+    Raises:
+        UserError: data or settings that the user can mend; steps that stay non-finite.
+        ModelError: a backbone without weights.
+    """
+    set_seed(config.seed)
+    if not isinstance(model, RewardModel):
+        model = RewardModel.from_backbone(model, heads, pooling)
+    if adapter is not None and adapter.use_peft and not model.is_adapter:
+        add_adapter(model, adapter)
+    trainer = RewardTrainer(model, config, train, evaluation, **other)
+    trainer.train(resume_from_checkpoint=resume_from)
+    metrics = {} if evaluation is None else trainer.evaluate()
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if adapter is not None and adapter.merge_adapter:
+        model.merge_adapter()
+    model.statistics = score_statistics(model, train.select(range(min(len(train), REFERENCE_PAIRS))))
+    trainer.save_model(config.output_dir)
+    encoded = trainer.encoded["training data"]
+    return TrainedReward(
+        model=model.eval(),
+        folder=Path(config.output_dir),
+        metrics={key.removeprefix("eval_"): value for key, value in metrics.items()},
+        log=trainer.state.log_history,
+        dropped=len(encoded.dropped),
+        truncated=encoded.truncated,
+        skipped_steps=trainer.finite_steps.skipped,
+    )
+
+
+def score_statistics(model: RewardModel, reference: Dataset) -> dict[str, dict[str, float]]:
+    """Mean, standard deviation and quantiles of each head over both answers of reference pairs."""
+    prompts = list(reference["prompt"]) * 2
+    scores = model.score(prompts, [*reference["chosen"], *reference["rejected"]])
+    marks = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])
+    summary: dict[str, dict[str, float]] = {}
+    for k, name in enumerate(model.names):
+        column = scores[:, k]
+        quantiles = {
+            f"q{round(100 * m):02d}": v for m, v in zip(marks.tolist(), column.quantile(marks).tolist(), strict=True)
+        }
+        summary[name] = {
+            "mean": float(column.mean()),
+            "std": float(column.std(correction=0)),
+            **quantiles,
+            "rows": len(prompts),
+        }
+    return summary

@@ -1,0 +1,63 @@
+"""Settings of a reward-model run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+from prefopt.errors import UserError, nearest
+from reward_models.losses import PAIR_LOSSES
+
+
+@dataclass
+class RewardConfig(TrainingArguments):
+    """transformers' TrainingArguments, and what a pair loss adds."""
+
+    loss: str = field(
+        default="bradley_terry", metadata={"help": "pair loss: bradley_terry, rao_kupper (ties) or focal"}
+    )
+    centring: float = field(
+        default=0.01, metadata={"help": "weight c of the penalty c (r_chosen + r_rejected)^2; 0 turns it off"}
+    )
+    pair_label_smoothing: float = field(
+        default=0.0, metadata={"help": "probability that a pair's label is wrong (bradley_terry)"}
+    )
+    tie_theta: float = field(default=3.0, metadata={"help": "theta > 1 of rao_kupper: larger means more ties"})
+    use_margin: bool = field(
+        default=False, metadata={"help": "subtract the data's margin column inside the loss (bradley_terry)"}
+    )
+    max_length: int | None = field(
+        default=None, metadata={"help": "longest prompt + response in tokens; unset: the model's limit, at most 1024"}
+    )
+    over_length: str = field(
+        default="truncate_prompt",
+        metadata={"help": "a pair longer than max_length: truncate_prompt (on its left) or drop (and count)"},
+    )
+    disable_dropout: bool = field(default=True, metadata={"help": "train without dropout"})
+    trainable_layers: int | None = field(
+        default=None, metadata={"help": "train only the heads and the last N layers; unset: everything"}
+    )
+
+    learning_rate: float = field(default=1e-5, metadata={"help": "peak learning rate"})
+    lr_scheduler_type: str = field(default="cosine", metadata={"help": "learning-rate schedule"})
+    num_train_epochs: float = field(default=1.0, metadata={"help": "passes over the training pairs"})
+    logging_steps: float = field(default=10, metadata={"help": "steps between two log lines"})
+    report_to: str | list[str] | None = field(default="none", metadata={"help": "where to log: none, wandb, ..."})
+
+    def __post_init__(self) -> None:
+        if self.loss not in PAIR_LOSSES:
+            raise UserError(
+                f"loss '{self.loss}' is unknown; choose one of {', '.join(PAIR_LOSSES)}.{nearest(self.loss, PAIR_LOSSES)}"
+            )
+        if self.over_length not in ("truncate_prompt", "drop"):
+            raise UserError(f"over_length must be truncate_prompt or drop, got '{self.over_length}'")
+        if self.use_margin and self.loss != "bradley_terry":
+            raise UserError(f"use_margin goes with bradley_terry only; {self.loss} has no place for a margin")
+        if self.pair_label_smoothing and self.loss != "bradley_terry":
+            raise UserError(f"pair_label_smoothing goes with bradley_terry only; {self.loss} has no place for it")
+        if self.max_length is not None and self.max_length < 4:
+            raise UserError(f"max_length must be at least 4 tokens, got {self.max_length}")
+        # The collator needs every column; the model's forward names only two of them.
+        self.remove_unused_columns = False
+        super().__post_init__()

@@ -1,0 +1,113 @@
+"""Preference rows to token ids, and token ids to one batch of [chosen; rejected]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from prefopt.errors import UserError
+from reward_models.formatting import Formatter
+from reward_models.model import pad_right
+
+NEEDED = ("prompt", "chosen", "rejected")
+
+
+@dataclass(frozen=True)
+class EncodedPairs:
+    """Tokenised pairs and what happened to the others. ``dropped`` are row numbers of the source."""
+
+    rows: Dataset
+    dropped: list[int]
+    truncated: int
+
+
+def encode_pairs(
+    data: Dataset, formatter: Formatter, over_length: str, use_margin: bool, heads: Sequence[str], name: str = "data"
+) -> EncodedPairs:
+    """Tokenise each pair as it will be scored: prompt and response apart, joined, with the end token.
+
+    Raises:
+        UserError: empty data, a missing column, a head that the model lacks, or no pair left.
+    """
+    missing = [column for column in NEEDED if column not in data.column_names]
+    if missing:
+        raise UserError(
+            f"{name} has no column {', '.join(missing)}; it has {', '.join(data.column_names)}. "
+            "Load it with reward_models.data.load_preferences, which recognises the usual shapes."
+        )
+    if len(data) == 0:
+        raise UserError(f"{name} has no rows")
+    if use_margin and "margin" not in data.column_names:
+        raise UserError(f"use_margin is set, but {name} has no column margin")
+    if len(heads) > 1 and "head" not in data.column_names:
+        raise UserError(f"the model has {len(heads)} heads, so {name} needs a column head that names one for each row")
+    index = {head: i for i, head in enumerate(heads)}
+    whole = Formatter(formatter.tokenizer, None if over_length == "drop" else formatter.max_length)
+
+    def encode(row: dict[str, Any], i: int) -> dict[str, Any]:
+        chosen = whole.encode(row["prompt"], row["chosen"])
+        rejected = whole.encode(row["prompt"], row["rejected"])
+        head = row.get("head") if len(heads) > 1 else heads[0]
+        if head not in index:
+            raise UserError(f"{name}, row {i}: head '{head}' is none of the model's: {', '.join(heads)}")
+        return {
+            "chosen_ids": chosen.input_ids,
+            "rejected_ids": rejected.input_ids,
+            "length": max(len(chosen.input_ids), len(rejected.input_ids)),
+            "truncated": any((chosen.prompt_cut, chosen.response_cut, rejected.prompt_cut, rejected.response_cut)),
+            "margin": _number(row.get("margin"), 0.0, f"{name}, row {i}: margin") if use_margin else 0.0,
+            "label": _number(row.get("label_chosen_preferred"), 1.0, f"{name}, row {i}: label_chosen_preferred"),
+            "head": index[head],
+            "row": i,
+        }
+
+    encoded = data.map(
+        encode,
+        with_indices=True,
+        remove_columns=data.column_names,
+        load_from_cache_file=False,
+        desc=f"Tokenising {name}",
+    )
+    lengths = encoded["length"]
+    limit = formatter.max_length
+    dropped = [i for i, length in enumerate(lengths) if limit is not None and length > limit]
+    if dropped:
+        too_long = set(dropped)
+        encoded = encoded.select([i for i in range(len(encoded)) if i not in too_long])
+    if len(encoded) == 0:
+        raise UserError(
+            f"all {len(data)} pairs of {name} are longer than max_length={limit}; raise it, or set "
+            "over_length to truncate_prompt"
+        )
+    return EncodedPairs(encoded, dropped, sum(encoded["truncated"]))
+
+
+class PairCollator:
+    """Stacks N pairs on the batch axis, chosen answers first: input_ids and attention_mask (2N, T)."""
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
+        """Pad and stack."""
+        ids, mask = pad_right([row["chosen_ids"] for row in rows] + [row["rejected_ids"] for row in rows])
+        return {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "margin": torch.tensor([row["margin"] for row in rows], dtype=torch.float32),
+            "label": torch.tensor([row["label"] for row in rows], dtype=torch.float32),
+            "head": torch.tensor([row["head"] for row in rows]),
+            "row": torch.tensor([row["row"] for row in rows]),
+        }
+
+
+def _number(value: Any, absent: float, where: str) -> float:
+    if value is None:
+        return absent
+    number = float(value)
+    if not math.isfinite(number):
+        raise UserError(f"{where} is {number}; it must be a finite number")
+    return number

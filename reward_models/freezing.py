@@ -1,0 +1,48 @@
+"""Which weights of a backbone learn, and without noise."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from reward_models.errors import ModelError
+
+
+def disable_dropout(module: nn.Module) -> None:
+    """Set every dropout probability to zero, in layers and in the attributes that functional dropout reads.
+
+    The two answers of a pair are compared: independent noise on both sides is noise on the comparison.
+    """
+    for path, part in module.named_modules():
+        if "lora_dropout" in path:  # asked for by name
+            continue
+        for name, value in list(vars(part).items()):
+            if isinstance(value, float) and ((name == "p" and isinstance(part, nn.Dropout)) or "dropout" in name):
+                setattr(part, name, 0.0)
+
+
+def train_last_layers(backbone: nn.Module, count: int) -> None:
+    """Freeze embeddings and all but the last ``count`` layers; with 0 the whole backbone is frozen.
+
+    Raises:
+        ModelError: the backbone has no list of layers, or fewer than ``count``.
+    """
+    if count < 0:
+        raise ModelError(f"the number of trainable layers must not be negative, got {count}")
+    backbone.requires_grad_(False)
+    if count == 0:
+        return
+    stacks = [(parent, part) for parent in backbone.modules() for part in parent.children() if _is_stack(part)]
+    if not stacks:
+        raise ModelError("this backbone has no list of layers to freeze; leave trainable_layers unset")
+    parent, layers = max(stacks, key=lambda pair: len(pair[1]))
+    if count > len(layers):
+        raise ModelError(f"trainable_layers={count}, but the backbone has {len(layers)} layers")
+    for layer in list(layers)[-count:]:
+        layer.requires_grad_(True)
+    children = list(parent.children())
+    for after in children[children.index(layers) + 1 :]:
+        after.requires_grad_(True)
+
+
+def _is_stack(part: nn.Module) -> bool:
+    return isinstance(part, nn.ModuleList) and len(part) > 0
