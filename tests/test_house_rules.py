@@ -1,0 +1,90 @@
+"""Rules that no reviewer should have to remember: no code from data, no pickle, types shipped, YAML that parses."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from prefopt.cli import COMMANDS, arguments
+from tests.test_module_graph import MODULES, ROOT, imports
+
+SOURCES = {**MODULES, **{f"scripts.{path.stem}": path for path in (ROOT / "scripts").rglob("*.py")}}
+PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
+# The only places that import a module whose name is not written there: the table of commands, and a user's own
+# reward function, named `file.py:function` in a configuration that the user wrote.
+LOADERS = {"prefopt.cli", "prefopt.trainers.sources"}
+
+
+def calls(name: str) -> list[ast.Call]:
+    """All calls in a module."""
+    tree = ast.parse(SOURCES[name].read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_pickle(name: str) -> None:
+    """What we write is safetensors and JSON; nothing reads or writes pickle."""
+    assert PICKLES & {other.partition(".")[0] for other in imports(name)} == set()
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_code_from_data(name: str) -> None:
+    """No eval, exec, torch.load, unsafe YAML or remote code; modules by computed name only in the named places."""
+    for call in calls(name):
+        function = ast.unparse(call.func)
+        where = f"{SOURCES[name].relative_to(ROOT)}:{call.lineno}: {function}"
+        assert function not in {"eval", "exec", "compile", "torch.load", "__import__"}, where
+        keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+        if "trust_remote_code" in keywords:
+            assert ast.unparse(keywords["trust_remote_code"]) == "False", where
+        if function in {"yaml.load", "yaml.unsafe_load", "yaml.full_load"}:
+            assert ast.unparse(keywords.get("Loader", ast.Constant(None))) == "StrictLoader", where
+        if function in {"importlib.import_module", "importlib.util.spec_from_file_location"}:
+            literal = bool(call.args) and isinstance(call.args[0], ast.Constant)
+            assert literal or name in LOADERS, where
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_annotations_are_postponed(name: str) -> None:
+    """Each module that defines something starts with ``from __future__ import annotations``."""
+    text = MODULES[name].read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    has_code = any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in tree.body)
+    assert not has_code or "from __future__ import annotations" in text
+
+
+@pytest.mark.parametrize("package", ["prefopt", "reward_models"])
+def test_types_are_shipped(package: str) -> None:
+    """``py.typed`` tells a checker that the annotations are meant."""
+    assert (ROOT / package / "py.typed").is_file()
+
+
+class ParsedError(Exception):
+    """Raised in place of running the command, once its arguments were read."""
+
+
+def yaml_files() -> list[Path]:
+    """Every YAML file of the repository that is a configuration of a command: its first line says which."""
+    found = [path for pattern in ("*.yaml", "*.yml") for path in ROOT.rglob(pattern)]
+    return sorted(path for path in found if not set(path.relative_to(ROOT).parts) & {".venv", "runs", ".git", "build"})
+
+
+@pytest.mark.parametrize("path", yaml_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_yaml_parses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first line is ``# prefopt COMMAND --config ...`` and that command takes every key and value of it."""
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    match = re.match(r"# prefopt ([a-z-]+) --config ", first)
+    assert match, f"{path.name}: the first line must be '# prefopt COMMAND --config {path.name}', it is {first!r}"
+    command = importlib.import_module(COMMANDS[match[1]].module)
+
+    def parse_then_stop(*given: object) -> None:
+        arguments.parse(*given)  # type: ignore[call-overload]
+        raise ParsedError
+
+    monkeypatch.setattr(command, "parse", parse_then_stop)
+    with pytest.raises(ParsedError):
+        command.run(["--config", str(path)])
