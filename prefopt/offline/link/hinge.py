@@ -1,0 +1,47 @@
+"""Hinge loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn.functional import relu
+
+from prefopt.batch import Pairs
+from prefopt.offline.link.labels import Labels, check_labels, chosen_preferred, label_needs
+from prefopt.offline.slots import Link
+
+
+@dataclass(frozen=True)
+class Hinge(Link):
+    """``q max(0, 1 - h) + (1 - q) max(0, 1 + h)`` with ``h = beta (s_w - s_l)``.
+
+    A pair whose margin reaches ``1 / beta`` exerts no force any more, so margins stay bounded.
+
+    Attributes:
+        beta: inverse of the margin that is asked for.
+        label_smoothing: probability that a label is flipped; the loss is the expectation over the flip.
+        labels: ``hard``, ``soft`` (reads ``label_chosen_preferred``) or ``smoothed`` (reads ``label_smoothing``).
+
+    Reference: SLiC-HF, arXiv 2305.10425.
+    """
+
+    beta: float = 0.1
+    label_smoothing: float = 0.0
+    labels: Labels = "hard"
+    arxiv: ClassVar[str] = "2305.10425"
+
+    def __post_init__(self) -> None:
+        check_labels(self.labels, self.label_smoothing, self.beta)
+
+    @property
+    def needs(self) -> frozenset[str]:  # type: ignore[override]
+        """What the settings make it read."""
+        return label_needs(self.labels)
+
+    def __call__(self, chosen: Tensor, rejected: Tensor, pairs: Pairs) -> Tensor:
+        """Return ``(N,)``."""
+        reward = self.beta * (chosen - rejected)
+        q = chosen_preferred(pairs, self.labels, self.label_smoothing, reward)
+        return q * relu(1 - reward) + (1 - q) * relu(1 + reward)
