@@ -161,7 +161,7 @@ class OnlineObjective(Objective):
         """Return ``(sum, count)`` pairs of a micro-batch.
 
         ``clip_fraction``: tokens whose gradient the gate stops or caps. ``behaviour_kl``: k3 estimate of the KL from the
-        behaviour policy. ``entropy`` where the policy's entropies were supplied.
+        behaviour policy. ``entropy`` where supplied.
         """
         ratio, _ = self._surrogate(rollouts, prepared, policy)
         taking_part = prepared.penalty_weights > 0
