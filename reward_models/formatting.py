@@ -127,8 +127,8 @@ class Formatter:
     def _transcript(asked: list[dict[str, Any]], answer: list[dict[str, Any]]) -> tuple[str, str]:
         turns = [f"{m['role'].capitalize()}: {m['content']}" for m in asked]
         rest = [f"{m['role'].capitalize()}: {m['content']}" for m in answer]
-        opening = "Assistant: "
+        opening = "Assistant:"
         if rest and rest[0].startswith(opening):
             rest[0] = rest[0][len(opening) :]
-            turns.append(opening.rstrip())
+            turns.append(opening)
         return "\n\n".join(turns), "\n\n".join(rest)

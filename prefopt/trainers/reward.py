@@ -72,21 +72,20 @@ def train_reward(
         ModelError: a backbone without weights.
     """
     set_seed(config.seed)
-    if not isinstance(model, RewardModel):
-        model = RewardModel.from_backbone(model, heads, pooling)
-    if adapter is not None and adapter.use_peft and not model.is_adapter:
-        add_adapter(model, adapter)
-    trainer = RewardTrainer(model, config, train, evaluation, **other)
+    start = model if isinstance(model, RewardModel) else RewardModel.from_backbone(model, heads, pooling)
+    if adapter is not None and adapter.use_peft and not start.is_adapter:
+        add_adapter(start, adapter)
+    trainer = RewardTrainer(start, config, train, evaluation, **other)
     trainer.train(resume_from_checkpoint=resume_from)
     metrics = {} if evaluation is None else trainer.evaluate()
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    trained: RewardModel = trainer.accelerator.unwrap_model(trainer.model)
     if adapter is not None and adapter.merge_adapter:
-        model.merge_adapter()
-    model.statistics = score_statistics(model, train.select(range(min(len(train), REFERENCE_PAIRS))))
+        trained.merge_adapter()
+    trained.statistics = score_statistics(trained, train.select(range(min(len(train), REFERENCE_PAIRS))))
     trainer.save_model(config.output_dir)
     encoded = trainer.encoded["training data"]
     return TrainedReward(
-        model=model.eval(),
+        model=trained.eval(),
         folder=Path(config.output_dir),
         metrics={key.removeprefix("eval_"): value for key, value in metrics.items()},
         log=trainer.state.log_history,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from transformers import TrainingArguments
 
 from prefopt.errors import UserError, nearest
@@ -48,7 +49,8 @@ class RewardConfig(TrainingArguments):
     def __post_init__(self) -> None:
         if self.loss not in PAIR_LOSSES:
             raise UserError(
-                f"loss '{self.loss}' is unknown; choose one of {', '.join(PAIR_LOSSES)}.{nearest(self.loss, PAIR_LOSSES)}"
+                f"loss '{self.loss}' is unknown; choose one of {', '.join(PAIR_LOSSES)}."
+                f"{nearest(self.loss, PAIR_LOSSES)}"
             )
         if self.over_length not in ("truncate_prompt", "drop"):
             raise UserError(f"over_length must be truncate_prompt or drop, got '{self.over_length}'")
@@ -60,4 +62,5 @@ class RewardConfig(TrainingArguments):
             raise UserError(f"max_length must be at least 4 tokens, got {self.max_length}")
         # The collator needs every column; the model's forward names only two of them.
         self.remove_unused_columns = False
+        self.dataloader_pin_memory = self.dataloader_pin_memory and torch.accelerator.is_available()
         super().__post_init__()
