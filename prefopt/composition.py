@@ -36,8 +36,8 @@ class StatefulPart(Part):
         """Return the state before the first batch."""
         raise NotImplementedError
 
-    def statistics(self, *args: Any, state: State) -> State:
-        """Return what ``update`` needs, from the arguments that ``__call__`` gets."""
+    def statistics(self, *args: Any, **kwargs: Any) -> State:
+        """Return what ``update`` needs, from the arguments that ``__call__`` gets, ``state`` among them."""
         raise NotImplementedError
 
     def update(self, state: State, statistics: Mapping[str, Tensor]) -> State:
@@ -49,6 +49,7 @@ class IncompatibleParts(TypeError):
     """Two parts that cannot stand in one objective; the message says why."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Objective:
     """Base of the objectives: a frozen dataclass whose fields are slots, and two labels.
 
@@ -57,13 +58,13 @@ class Objective:
         arxiv: id of that recipe's paper.
     """
 
-    recipe: str
-    arxiv: str
+    recipe: str = ""
+    arxiv: str = ""
 
     @classmethod
     def slot_names(cls) -> tuple[str, ...]:
         """Return the names of the slots, in the order of computation."""
-        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+        fields = dataclasses.fields(cls)
         return tuple(field.name for field in fields if field.name not in ("recipe", "arxiv"))
 
     def parts(self) -> Iterator[tuple[str, Part]]:

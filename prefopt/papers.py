@@ -32,7 +32,7 @@ PAPERS: dict[str, Paper] = {
         (
             "2402.14740",
             2024,
-            "Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human Feedback",
+            "Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human Feedback in LLMs",
         ),
         ("2405.14734", 2024, "SimPO: Simple Preference Optimization with a Reference-Free Reward"),
         ("2406.11827", 2024, "WPO: Enhancing RLHF with Weighted Preference Optimization"),

@@ -63,8 +63,6 @@ class OfflineObjective(Objective):
     pair_weight: PairWeight = field(default_factory=Equal)
     regularise: tuple[Regulariser, ...] = ()
     pairs: PairSource = field(default_factory=DataSet)
-    recipe: str = ""
-    arxiv: str = ""
 
     def __post_init__(self) -> None:
         for slot, part in self.parts():

@@ -76,8 +76,6 @@ class OnlineObjective(Objective):
     aggregate: Aggregate = field(default_factory=SequenceMean)
     regularise: tuple[Regulariser, ...] = ()
     sampling: tuple[Sampling, ...] = ()
-    recipe: str = ""
-    arxiv: str = ""
 
     def __post_init__(self) -> None:
         for slot, part in self.parts():

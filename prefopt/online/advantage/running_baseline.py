@@ -34,13 +34,14 @@ class RunningBaseline(Advantage, StatefulPart):
         """Return a zero mean after zero steps."""
         return {"mean": torch.zeros((), dtype=torch.float64), "steps": torch.zeros((), dtype=torch.int64)}
 
-    def __call__(self, signal: Tensor, rollouts: Rollouts, *, state: State) -> Tensor:
-        """Return ``(B,)``."""
+    def __call__(self, signal: Tensor, rollouts: Rollouts, *, state: State | None = None) -> Tensor:
+        """Return ``(B,)``; without a state, as before the first step."""
+        state = state or self.init_state()
         steps = state["steps"].double()
         corrected = state["mean"] / (1 - self.momentum**steps) if steps > 0 else state["mean"]
         return signal - corrected.to(signal)
 
-    def statistics(self, signal: Tensor, rollouts: Rollouts, *, state: State) -> State:
+    def statistics(self, signal: Tensor, rollouts: Rollouts, *, state: State | None = None) -> State:
         """Return the batch's mean over scored rows, and how many there are."""
         scored = ~torch.isnan(signal)
         return {"total": torch.where(scored, signal, 0.0).double().sum(), "count": scored.sum()}
