@@ -12,14 +12,15 @@ MINUS = "\u2212"
 
 
 def number(value: float | None, decimals: int | None = None) -> str:
-    """Write a figure with two decimals, three significant digits outside [0.01, 1000), or the decimals asked for."""
+    """Write a figure with the decimals asked for; otherwise two, none from 1000 on, two digits below 0.01."""
     if value is None or not math.isfinite(value):
         return "–"
     if decimals is None:
-        text = f"{value:.2f}" if value == 0 or 0.01 <= abs(value) < 1000 else f"{value:.3g}"
+        size = abs(value)
+        text = f"{value:,.0f}" if size >= 1000 else f"{value:.2f}" if size >= 0.01 or size == 0 else f"{value:.2g}"
     else:
         text = f"{value:.{decimals}f}"
-    if float(text) == 0:
+    if float(text.replace(",", "")) == 0:
         text = text.lstrip("-")
     return text.replace("-", MINUS)
 
@@ -67,6 +68,11 @@ def listing(names: Sequence[str], last: str = "and") -> str:
     """Join names as in a sentence: "a", "a and b", "a, b and c"."""
     names = list(names)
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}" if names else ""
+
+
+def short(name: str, longest: int = 24) -> str:
+    """Cut a name that is too long for a figure; the text beside the figure has it in full."""
+    return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
 def plural(count: int, noun: str) -> str:

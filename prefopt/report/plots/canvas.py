@@ -29,10 +29,10 @@ SETTINGS = {
     "svg.hashsalt": "prefopt",
     "path.simplify": False,
     "text.parse_math": False,
-    "font.size": 10.5,
+    "font.size": 11,
     "axes.edgecolor": LIGHT["faint"],
     "axes.labelcolor": LIGHT["muted"],
-    "axes.labelsize": 10.5,
+    "axes.labelsize": 11,
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -67,12 +67,12 @@ def draw(width: float, height: float, label: str, paint: Callable[[Figure], None
     return Markup(_inline(buffer.getvalue(), label))
 
 
-def calm(axes: Axes, x_ticks: int = 5, y_ticks: int = 4) -> None:
-    """Keep horizontal grid lines and a few round ticks."""
+def calm(axes: Axes, x_ticks: int = 5, y_ticks: int = 4, whole: bool = False) -> None:
+    """Keep horizontal grid lines and a few round ticks; ``whole`` keeps those on the upright axis to counts."""
     axes.grid(visible=False, axis="x")
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(x_ticks))
-    axes.yaxis.set_major_locator(MaxNLocator(y_ticks))
+    axes.yaxis.set_major_locator(MaxNLocator(y_ticks, integer=whole))
 
 
 def dots(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, size: float = 3.6) -> None:

@@ -14,7 +14,7 @@ from prefopt.report.plots.canvas import calm, draw
 from prefopt.report.series import Series
 
 
-def curve(line: Series, label: str, colour: str, height: float = 190) -> Markup:
+def curve(line: Series, label: str, colour: str, height: float = 175) -> Markup:
     """Draw one logged figure: every step faint, the moving mean in full colour."""
 
     def paint(figure: Figure) -> None:
@@ -23,11 +23,11 @@ def curve(line: Series, label: str, colour: str, height: float = 190) -> Markup:
         axes.plot(line.steps, line.smoothed(), color=LIGHT[colour], linewidth=2.2)
         if len(line.steps) == 1:
             axes.plot(line.steps, line.values, "o", color=LIGHT[colour])
-        calm(axes)
+        calm(axes, whole=bool((line.values == line.values.round()).all()))
         _open_flat(axes, line.values)
         axes.set_xlabel("step")
 
-    return draw(340, height, f"{label} over the steps of training", paint)
+    return draw(300, height, f"{label} over the steps of training", paint)
 
 
 def weights(lines: Mapping[str, Series], colours: Mapping[str, str]) -> Markup:
@@ -44,7 +44,7 @@ def weights(lines: Mapping[str, Series], colours: Mapping[str, str]) -> Markup:
         axes.set_ylim(min(0.0, low * 1.08), max(high * 1.08, 1e-3))
         axes.set_xlabel("step")
 
-    return draw(520, 260, "Weight of each reward over the steps of training", paint)
+    return draw(380, 230, "Weight of each reward over the steps of training", paint)
 
 
 def _open_flat(axes: Axes, values: np.ndarray) -> None:

@@ -12,6 +12,8 @@ from prefopt.report.palette import LIGHT
 from prefopt.report.plots.canvas import calm, dots, draw
 from prefopt.report.plots.pareto import spread_of, thinned
 from prefopt.report.record import Policy
+from prefopt.report.series import correlation
+from prefopt.report.words import short
 
 
 def lengths_and_scores(policy: Policy, reward: str) -> np.ndarray:
@@ -22,7 +24,7 @@ def lengths_and_scores(policy: Policy, reward: str) -> np.ndarray:
 
 
 def length_against(reward: str, policies: Sequence[Policy], colours: Mapping[str, str]) -> Markup:
-    """Draw samples faintly and, where length varies, the least-squares line of each policy over its own lengths."""
+    """Draw samples faintly and, where a correlation is defined, the least-squares line of each policy over its own lengths."""
     clouds = {policy.name: lengths_and_scores(policy, reward) for policy in policies}
 
     def paint(figure: Figure) -> None:
@@ -34,17 +36,19 @@ def length_against(reward: str, policies: Sequence[Policy], colours: Mapping[str
             # Lengths are whole numbers: a shift of up to half a token, and of 1.5 % of the scores' range.
             few = few + random.uniform(-1, 1, few.shape) * np.array([0.35, 0.015 * spread[1]])
             dots(axes, few[:, 0], few[:, 1], LIGHT[colours[name]])
+        heights = [cloud[:, 1] for cloud in clouds.values()]
         for name, cloud in clouds.items():
-            if len(cloud) >= 4 and np.ptp(cloud[:, 0]) > 0:
+            if correlation(cloud[:, 0], cloud[:, 1]) is not None:
                 slope, level = np.polyfit(cloud[:, 0], cloud[:, 1], 1)
                 ends = np.percentile(cloud[:, 0], [1, 99])
+                heights.append(slope * ends + level)
                 axes.plot(ends, slope * ends + level, color=LIGHT[colours[name]], linewidth=2.4)
-        values = np.concatenate(list(clouds.values()))
-        for set_limits, column in ((axes.set_xlim, values[:, 0]), (axes.set_ylim, values[:, 1])):
+        reach = np.concatenate([cloud[:, 0] for cloud in clouds.values()])
+        for set_limits, column in ((axes.set_xlim, reach), (axes.set_ylim, np.concatenate(heights))):
             room = 0.06 * float(np.ptp(column)) or 0.5
             set_limits(float(column.min()) - room, float(column.max()) + room)
         calm(axes)
         axes.set_xlabel("length in tokens")
-        axes.set_ylabel(reward)
+        axes.set_ylabel(short(reward))
 
-    return draw(340, 250, f"{reward} against length", paint)
+    return draw(300, 225, f"{reward} against length", paint)

@@ -13,7 +13,7 @@ from prefopt.report.palette import LIGHT
 from prefopt.report.plots.canvas import calm, dots, draw
 from prefopt.report.record import Estimate, Policy
 from prefopt.report.series import front
-from prefopt.report.words import bounded
+from prefopt.report.words import bounded, short
 
 DRAWN = 150
 
@@ -40,10 +40,10 @@ def pareto(
         axes.set_ylim(*_limits([cloud[:, 1] for cloud in clouds.values()], [pair[1] for pair in means.values()]))
         calm(axes)
         axes.grid(visible=True, axis="x")
-        axes.set_xlabel(f"{across} →")
-        axes.set_ylabel(f"{upwards} →")
+        axes.set_xlabel(f"{short(across)} →")
+        axes.set_ylabel(f"{short(upwards)} →")
 
-    return draw(340, 300, f"Policies by {across} and {upwards}", paint)
+    return draw(300, 280, f"Policies by {across} and {upwards}", paint)
 
 
 def samples_of(policy: Policy, across: str, upwards: str) -> np.ndarray:

@@ -12,10 +12,12 @@ from matplotlib.ticker import PercentFormatter
 from prefopt.report.palette import LIGHT
 from prefopt.report.plots.canvas import calm, draw
 from prefopt.report.record import Estimate
-from prefopt.report.words import bounded
+from prefopt.report.words import NARROW, bounded, percent, short
 
 
-def dot_and_whisker(rows: Sequence[tuple[str, Estimate, str, str]], label: str, line_at: float | None = None) -> Markup:
+def dot_and_whisker(
+    rows: Sequence[tuple[str, Estimate, str, str]], label: str, width: float = 380, line_at: float | None = None
+) -> Markup:
     """Draw shares with their intervals, the first row on top; a row is name, estimate, colour and marker.
 
     ``line_at`` draws a dashed line for comparison, such as chance.
@@ -30,13 +32,17 @@ def dot_and_whisker(rows: Sequence[tuple[str, Estimate, str, str]], label: str, 
         calm(axes, x_ticks=6)
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
-        axes.set_yticks(range(len(rows)), [_short(row[0]) for row in rows])
-        axes.tick_params(axis="y", labelcolor=LIGHT["ink"])
-        axes.set_ylim(len(rows) - 0.45, -0.55)
+        for height, (name, estimate, _, _) in enumerate(rows):
+            line = {"transform": axes.get_yaxis_transform(), "va": "center", "color": LIGHT["ink"]}
+            line["bbox"] = {"facecolor": LIGHT["card"], "linewidth": 0, "pad": 1.5}
+            axes.text(0, height - 0.42, short(name, 32), ha="left", **line)
+            axes.text(1, height - 0.42, percent(estimate.value), ha="right", **line)
+        axes.set_yticks([])
+        axes.set_ylim(len(rows) - 0.6, -0.75)
         axes.set_xlim(*_limits([row[1] for row in rows], line_at))
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=f"{NARROW}%"))
 
-    return draw(460, 52 + 34 * len(rows), label, paint)
+    return draw(width, 34 + 50 * len(rows), label, paint)
 
 
 def whisker(axes: Axes, estimate: Estimate, height: float, colour: str, marker: str) -> None:
@@ -52,7 +58,3 @@ def _limits(estimates: Sequence[Estimate], line_at: float | None) -> tuple[float
     low, high = min(ends), max(ends)
     room = max(0.03, 0.08 * (high - low))
     return max(-0.02, low - room), min(1.02, high + room)
-
-
-def _short(name: str, longest: int = 22) -> str:
-    return name if len(name) <= longest else name[: longest - 1] + "…"

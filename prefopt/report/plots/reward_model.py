@@ -11,6 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from prefopt.report.palette import LIGHT
 from prefopt.report.plots.canvas import calm, draw
 from prefopt.report.record import Histogram, ReliabilityBin
+from prefopt.report.words import NARROW
 
 
 def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
@@ -35,9 +36,9 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Markup:
         lower.set_xlabel("how sure the model was")
         lower.set_xlim(low - 0.02, 1.02)
         for axis in (upper.yaxis, lower.xaxis):
-            axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=f"{NARROW}%"))
 
-    return draw(340, 310, "Share of pairs ranked rightly against the model's confidence", paint)
+    return draw(300, 290, "Share of pairs ranked rightly against the model's confidence", paint)
 
 
 def score_histograms(chosen: Histogram, rejected: Histogram) -> Markup:
@@ -53,4 +54,4 @@ def score_histograms(chosen: Histogram, rejected: Histogram) -> Markup:
         axes.set_xlabel("score")
         axes.set_ylabel("responses")
 
-    return draw(340, 310, "Scores of chosen and of rejected responses", paint)
+    return draw(300, 262, "Scores of chosen and of rejected responses", paint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefopt.report.palette import policy_colours, policy_markers
 from prefopt.report.plots.policies import dot_and_whisker
 from prefopt.report.record import Policy, RunRecord
-from prefopt.report.sections.parts import Figure, Missing, Section, Table
+from prefopt.report.sections.parts import Figure, Key, Missing, Section, Table
 from prefopt.report.sections.verdict import base_of, subject
 from prefopt.report.series import reward_names
 from prefopt.report.words import NARROW, bounded, interval, listing, number, percent, points
@@ -31,7 +31,10 @@ def accuracy(record: RunRecord) -> Section | Missing:
         finding=others(record),
         figures=(Figure("Verified accuracy", drawn, caption),) if drawn is not None else (),
         table=_table(record),
-        note=" ".join(f"{policy.name}: {policy.description}" for policy in record.policies if policy.description),
+        legend=tuple(
+            Key(policy.name, colours[policy.name], markers[policy.name], policy.description)
+            for policy in record.policies
+        ),
     )
 
 

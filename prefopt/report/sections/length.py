@@ -20,7 +20,15 @@ def lengths(record: RunRecord) -> Section | Missing:
     known = [policy.name for policy in record.policies]
     colours, markers = policy_colours(known, record.base), policy_markers(known)
     figures = [
-        Figure(name, length_against(name, sampled, colours), dependence(name, sampled))
+        Figure(
+            name,
+            length_against(name, sampled, colours),
+            dependence(name, sampled),
+            legend=tuple(
+                Key(policy.name, colours[policy.name], markers[policy.name], strength(name, policy))
+                for policy in sampled
+            ),
+        )
         for name in reward_names(record)
         if any(len(lengths_and_scores(policy, name)) for policy in sampled)
     ]
@@ -32,7 +40,6 @@ def lengths(record: RunRecord) -> Section | Missing:
         note="r is Pearson's correlation between the length of a completion and its score, with its 95 % interval, "
         "within one policy. Lines are least-squares trends. A reward that rises with length in every policy may pay "
         "for words rather than for answers.",
-        legend=tuple(Key(policy.name, colours[policy.name], markers[policy.name]) for policy in sampled),
         figures=tuple(figures),
     )
 
@@ -44,13 +51,22 @@ def averages(policies: list[Policy]) -> str:
 
 
 def dependence(reward: str, policies: list[Policy]) -> str:
-    """State the correlation of length and reward for each policy, or why there is none."""
-    parts = []
+    """Say within which policies the reward rises or falls with length, judged by the correlation's interval."""
+    groups: dict[str, list[str]] = {"rises": [], "falls": [], "neither": []}
     for policy in policies:
         table = lengths_and_scores(policy, reward)
         found = correlation(table[:, 0], table[:, 1])
-        if found is None:
-            parts.append(f"{policy.name}: undefined, no spread")
-        else:
-            parts.append(f"{policy.name}: r = {number(found.value)} {interval(found)}")
-    return f"{'; '.join(parts)}."
+        if found is not None:
+            low, high = found.low or 0.0, found.high or 0.0
+            groups["rises" if low > 0 else "falls" if high < 0 else "neither"].append(policy.name)
+    parts = [f"{verb} with length in {listing(groups[verb])}" for verb in ("rises", "falls") if groups[verb]]
+    if groups["neither"]:
+        parts.append(f"shows no measurable dependence in {listing(groups['neither'])}")
+    return f"The reward {listing(parts)}." if parts else "Neither length nor score varies enough to tell."
+
+
+def strength(reward: str, policy: Policy) -> str:
+    """State the correlation of length and reward within one policy."""
+    table = lengths_and_scores(policy, reward)
+    found = correlation(table[:, 0], table[:, 1])
+    return "r undefined, no spread" if found is None else f"r = {number(found.value, 2)} {interval(found)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 from prefopt.report.palette import policy_colours, policy_markers
@@ -25,7 +26,11 @@ def trade_offs(record: RunRecord) -> Section | Missing:
     colours, markers = policy_colours(known, record.base), policy_markers(known)
     pairs = list(combinations(names, 2))
     figures = [
-        Figure(f"{upwards} against {across}", pareto(scored, across, upwards, colours, markers))
+        Figure(
+            f"{upwards} against {across}",
+            pareto(scored, across, upwards, colours, markers),
+            f"On the front: {listing(front(_means(scored, (across, upwards))))}.",
+        )
         for across, upwards in pairs[:PANELS]
     ]
     left_out = f" The first {PANELS} of {len(pairs)} pairs of rewards are drawn." if len(pairs) > PANELS else ""
@@ -61,11 +66,15 @@ def compared(record: RunRecord, names: list[str]) -> str:
 
 def standing(policies: list[Policy], names: list[str]) -> str:
     """Say which policies no other policy beats, all rewards taken together, by their means."""
-    best = front({policy.name: [policy.rewards[name].value for name in names] for policy in policies})
+    best = front(_means(policies, names))
     beaten = [policy.name for policy in policies if policy.name not in best]
     verb = "lies" if len(best) == 1 else "lie"
-    rest = f"; {listing(beaten)} {'is' if len(beaten) == 1 else 'are'} beaten on every one" if beaten else ""
+    rest = f"; for {listing(beaten)} another policy is at least as good on every one" if beaten else ""
     return f"With all {len(names)} rewards taken together, {listing(best)} {verb} on the front{rest}."
+
+
+def _means(policies: Sequence[Policy], names: Sequence[str]) -> dict[str, list[float]]:
+    return {policy.name: [policy.rewards[name].value for name in names] for policy in policies}
 
 
 def _side(before: Estimate, after: Estimate) -> str:

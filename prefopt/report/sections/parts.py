@@ -11,21 +11,23 @@ from prefopt.report.record import Example
 
 @dataclass(frozen=True)
 class Key:
-    """One entry of a legend: a colour of the palette, a marker, and what they stand for."""
+    """One entry of a legend: a colour of the palette, a marker, what they stand for, and a few words more."""
 
     name: str
     colour: str
     marker: str = "line"
+    detail: str = ""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with its title and the sentence under it."""
+    """A drawing with its title, its own legend, the sentence that says what it shows, and small print."""
 
     title: str
     svg: Markup
     caption: str = ""
-    colour: str = ""
+    detail: str = ""
+    legend: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from prefopt.report.plots.policies import dot_and_whisker
 from prefopt.report.plots.reward_model import reliability, score_histograms
 from prefopt.report.record import RewardModelEvaluation, RunRecord
-from prefopt.report.sections.parts import Figure, Missing, Section
+from prefopt.report.sections.parts import Figure, Key, Missing, Section
 from prefopt.report.words import NARROW, bounded, interval, number, percent, plural, points
+
+SIDES = (Key("chosen", "blue"), Key("rejected", "vermilion"))
 
 
 def reward_model(record: RunRecord) -> Section | Missing:
@@ -19,11 +21,11 @@ def reward_model(record: RunRecord) -> Section | Missing:
         figures.append(Figure("Calibration", reliability(model.reliability), calibration(model)))
     if model.chosen_scores is not None and model.rejected_scores is not None:
         drawn = score_histograms(model.chosen_scores, model.rejected_scores)
-        figures.append(Figure("Scores: chosen (blue) and rejected (orange)", drawn, margin(model)))
+        figures.append(Figure("Scores of both responses", drawn, margin(model), legend=SIDES))
     if model.subsets:
-        rows = [(entry.name, entry.accuracy, "blue", "o") for entry in model.subsets]
-        drawn = dot_and_whisker(rows, "Accuracy of the reward model by subset", line_at=0.5)
-        figures.append(Figure("Accuracy by subset", drawn, subsets(model)))
+        rows = [(f"{entry.name} ({entry.pairs:,})", entry.accuracy, "blue", "o") for entry in model.subsets]
+        drawn = dot_and_whisker(rows, "Accuracy of the reward model by subset", 300, line_at=0.5)
+        figures.append(Figure("Accuracy by subset", drawn, subsets(model), "In brackets: pairs."))
     return Section(
         anchor="reward-model",
         title=f"The reward model: {model.name}",
@@ -38,7 +40,7 @@ def reward_model(record: RunRecord) -> Section | Missing:
 def ranking(model: RewardModelEvaluation) -> str:
     """Say how many held-out pairs the model ranks rightly, and whether that is better than chance."""
     accuracy = model.accuracy
-    text = f"It ranks {percent(accuracy.value)} of {plural(model.pairs, 'held-out pair')} rightly"
+    text = f"The reward model ranks {percent(accuracy.value)} of {plural(model.pairs, 'held-out pair')} rightly"
     if not bounded(accuracy):
         return f"{text} (no interval was computed); chance is 50{NARROW}%."
     ends = f"(95{NARROW}% interval {interval(accuracy, 'percent').strip('()')})"

@@ -11,14 +11,14 @@ from prefopt.report.words import listing, number, percent, plural
 
 NO_HISTORY = "No online training was logged, so there are no learning curves, weights or diagnostics."
 DIAGNOSTICS = {
-    "advantage_std": ("Spread of the advantages", "standard deviation over a batch"),
-    "reward_std": ("Spread of the rewards", "standard deviation within a group"),
-    "groups_without_signal": ("Groups without signal", "share whose completions all score alike"),
-    "completion_length": ("Length of completions", "tokens"),
-    "entropy": ("Entropy", "of the next token, in nats"),
-    "clip_fraction": ("Clipped tokens", "share whose ratio the gate held"),
-    "unscored": ("Unscored completions", "a count; masked, never read as 0"),
-    "loss": ("Loss", "of the online objective"),
+    "advantage_std": ("Spread of the advantages", "Standard deviation over a batch."),
+    "reward_std": ("Spread of the rewards", "Standard deviation within a group."),
+    "groups_without_signal": ("Groups without signal", "Share of groups whose completions all score alike."),
+    "completion_length": ("Length of completions", "In tokens."),
+    "entropy": ("Entropy", "Of the next token, in nats."),
+    "clip_fraction": ("Clipped tokens", "Share of tokens whose ratio the gate held."),
+    "unscored": ("Unscored completions", "Masked, never read as 0."),
+    "loss": ("Loss", "Of the online objective."),
 }
 
 
@@ -45,9 +45,7 @@ def learning(record: RunRecord) -> Section | Missing:
     colours = reward_colours(reward_names(record))
     described = {source.name: source.description for source in record.rewards}
     figures = [
-        Figure(
-            name, curve(line, name, colours[name]), f"{moved(line)} {described.get(name, '')}".strip(), colours[name]
-        )
+        Figure(name, curve(line, name, colours[name]), moved(line), described.get(name, ""))
         for name, line in lines.items()
     ]
     window = next(iter(lines.values())).window
@@ -90,8 +88,13 @@ def weighting(record: RunRecord) -> Section | Missing:
         title="How the rewards were weighed",
         short="Weights",
         finding=shifts(lines),
-        legend=tuple(Key(name, colours[name]) for name in lines),
-        figures=(Figure("Weight of each reward", weights(lines, colours)),),
+        legend=tuple(
+            Key(name, colours[name], detail=" to ".join(number(end) for end in line.first_and_last()))
+            for name, line in lines.items()
+        ),
+        note="Faint: every logged step. Bold: the moving mean. The figures are means over the first and the last "
+        "tenth of the steps.",
+        figures=(Figure("Weight of each reward", weights(lines, colours), heaviest(lines)),),
     )
 
 
@@ -100,11 +103,21 @@ def shifts(lines: dict[str, Series]) -> str:
     if all(float(line.values.max() - line.values.min()) < 1e-6 for line in lines.values()):
         fixed = listing([f"{name} {number(line.values[0])}" for name, line in lines.items()])
         return f"The weights were fixed: {fixed}."
-    parts = [
-        f"{name} from {number(first)} to {number(last)}"
-        for name, (first, last) in ((name, line.first_and_last()) for name, line in lines.items())
-    ]
-    return f"The weights moved: {listing(parts)}."
+    parts = []
+    for name, line in lines.items():
+        first, last = (number(end) for end in line.first_and_last())
+        parts.append(f"{name} stayed at {last}" if first == last else f"{name} went from {first} to {last}")
+    return f"Of the weights, {listing(parts)}."
+
+
+def heaviest(lines: dict[str, Series]) -> str:
+    """Name the reward that weighs most at the end."""
+    ends = {name: line.first_and_last()[1] for name, line in lines.items()}
+    name = max(ends, key=lambda entry: ends[entry])
+    level = [other for other, weight in ends.items() if number(weight) == number(ends[name])]
+    if len(level) > 1:
+        return f"At the end {listing(level)} weigh most, {number(ends[name])} each."
+    return f"At the end {name} weighs most ({number(ends[name])})."
 
 
 def diagnostics(record: RunRecord) -> Section | Missing:
@@ -116,7 +129,7 @@ def diagnostics(record: RunRecord) -> Section | Missing:
     figures = []
     for key, line in lines.items():
         title, unit = DIAGNOSTICS[key]
-        figures.append(Figure(title, curve(line, title, "blue", 140), f"{moved(line)} {unit.capitalize()}."))
+        figures.append(Figure(title, curve(line, title, "blue", 140), moved(line), unit))
     return Section(
         anchor="diagnostics",
         title="Diagnostics of training",
@@ -134,11 +147,8 @@ def health(lines: dict[str, Series]) -> str:
         sentences.append(f"Groups without signal went from {percent(first)} to {percent(last)}.")
     if "unscored" in lines:
         total = int(lines["unscored"].values.sum())
+        verb = "was left" if total == 1 else "were left"
         sentences.append(
-            f"{plural(total, 'score')} failed and was masked."
-            if total == 1
-            else f"{plural(total, 'score')} failed and were masked."
-            if total
-            else "Every completion was scored."
+            f"{plural(total, 'completion')} {verb} unscored and masked." if total else "Every completion was scored."
         )
     return " ".join(sentences)

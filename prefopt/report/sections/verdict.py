@@ -55,7 +55,8 @@ def change(policy: Policy, base: Policy | None) -> str:
     if gain.high is not None and gain.high < 0:
         down = Estimate(-gain.value, -gain.high, -(gain.low or 0.0))
         return f"Verified accuracy fell by {points(down.value)} points {_range(down)}{ends}."
-    return f"Verified accuracy did not change measurably: {points(gain.value)} points {_range(gain)}{ends}."
+    sign = "+" if gain.value > 0 else ""
+    return f"Verified accuracy did not change measurably: {sign}{points(gain.value)} points {_range(gain)}{ends}."
 
 
 def verdict(record: RunRecord) -> Verdict:
@@ -71,7 +72,8 @@ def verdict(record: RunRecord) -> Verdict:
     if record.goal is not None:
         asked = f"The goal of at least {points(record.goal.gain)} points"
         if gain.value < record.goal.gain:
-            sentences.append(f"{asked} was missed.")
+            reach = bounded(gain) and (gain.high or 0.0) >= record.goal.gain
+            sentences.append(f"{asked} was missed{', though the interval also holds it' if reach else ''}.")
             badge, mood = "goal missed", "bad"
         elif bounded(gain) and gain.low is not None and gain.low < record.goal.gain:
             sentences.append(f"{asked} was reached, though the interval also holds smaller gains.")
@@ -103,6 +105,9 @@ def tiles(record: RunRecord) -> list[Tile]:
 
 
 def _without_policies(record: RunRecord) -> tuple[str, ...]:
+    if record.policies:
+        named = f" of {record.goal.policy}" if record.goal is not None else ""
+        return (f"No difference in verified accuracy{named} to {record.base} was measured.",)
     if record.reward_model is None:
         return ("This run compared no policies and evaluated no reward model.",)
     from prefopt.report.sections.reward_model import ranking
