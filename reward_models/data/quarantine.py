@@ -1,0 +1,47 @@
+"""Bad rows leave the data, never the disk: one JSON line each, with row number, field, reason and the row."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from reward_models.data.faults import BadRow
+
+
+class Quarantine:
+    """A JSONL file that comes into being with the first bad row. A file of an earlier run is replaced then."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.count = 0
+        self._file: IO[str] | None = None
+
+    def add(self, row: BadRow) -> None:
+        """Append a row."""
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("w", encoding="ascii", newline="\n")
+        self._file.write(row.to_json() + "\n")
+        self.count += 1
+
+    def __enter__(self) -> Quarantine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._file = None
+
+
+def read_quarantine(path: str | Path) -> list[BadRow]:
+    """The rows of a quarantine file."""
+    import json
+
+    lines = Path(path).read_text(encoding="ascii").split("\n")
+    return [BadRow(**json.loads(line)) for line in lines if line]

@@ -1,0 +1,67 @@
+"""Find the shape of a data set from its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from reward_models.data.shape import Shape, any_row
+from reward_models.errors import DataError
+
+TOKEN_IDS = ("chosen_ids", "rejected_ids", "chosen_input_ids", "rejected_input_ids", "prompt_ids")
+
+
+def recognise(rows: Sequence[Any], shapes: Sequence[Shape]) -> Shape | None:
+    """The shape of these first rows, or None.
+
+    A shape must have all its columns among the columns of the rows, and fit at least half of them; among several the
+    one with the most columns wins, then one that looked at values. A damaged row or two decide nothing. Where the
+    columns are there but no values fit, the columns decide, so that the rows are reported with what is wrong in them.
+    """
+    objects = [row for row in rows if isinstance(row, Mapping)]
+    columns = {key for row in objects for key in row}
+    named = [s for s in shapes if columns.issuperset(s.columns) and columns.isdisjoint(s.without)]
+    fitting = [s for s in named if 2 * sum(s.fits(row) for row in objects) >= len(objects)]
+    return max(fitting or named, key=lambda s: (len(s.columns), s.fits is not any_row), default=None)
+
+
+def unrecognised(rows: Sequence[Any], shapes: Sequence[Shape], source: str) -> DataError:
+    """An error that lists the columns and the nearest shapes with what each lacks."""
+    columns = sorted({str(key) for row in rows if isinstance(row, Mapping) for key in row})
+    if not columns:
+        return DataError(f"{source}: the first rows are no JSON objects with columns.")
+    if tokenised := [column for column in TOKEN_IDS if column in columns]:
+        return DataError(
+            f"{source}: {', '.join(tokenised)} hold token ids, which can be neither checked nor scored by another "
+            "tokenizer. Give the text: prompt, chosen, rejected."
+        )
+    lines = [f"  {shape.name}: lacks {_missing(shape, columns)}" for shape in nearest_shapes(columns, shapes)]
+    return DataError(
+        f"{source}: no known shape has the columns {', '.join(columns)}.\nNearest shapes:\n"
+        + "\n".join(lines)
+        + "\nRename columns with `columns`, for example columns={'prompt': 'question'}."
+    )
+
+
+def nearest_shapes(columns: Sequence[str], shapes: Sequence[Shape], limit: int = 3) -> list[Shape]:
+    """The shapes that lack the fewest columns, then those that share the most."""
+    present = set(columns)
+
+    def distance(shape: Shape) -> tuple[int, int]:
+        shared = len(present.intersection(shape.columns))
+        return len(shape.columns) - shared, -shared
+
+    by_name = {shape.name: shape for shape in reversed(shapes)}
+    return sorted(by_name.values(), key=distance)[:limit]
+
+
+def _missing(shape: Shape, columns: Sequence[str]) -> str:
+    """The absent columns, each with the column that may stand for it; or what stands in the way."""
+    absent = [column for column in shape.columns if column not in columns]
+    if not absent:
+        excluded = [column for column in shape.without if column in columns]
+        return f"nothing, but {', '.join(excluded) or 'its values'} do not belong to it"
+    spare = [column for column in columns if column not in shape.columns]
+    close = {column: get_close_matches(column, spare, n=1, cutoff=0.7) for column in absent}
+    return ", ".join(f"{column} (is {close[column][0]!r} it?)" if close[column] else column for column in absent)

@@ -1,0 +1,16 @@
+"""Every known shape, grouped by what its rows become."""
+
+from __future__ import annotations
+
+from reward_models.data.shape import Shape
+from reward_models.data.shapes import benchmarks, pairs, process, ratings, tasks, unpaired, verdicts
+
+PREFERENCES: tuple[Shape, ...] = (
+    *pairs.SHAPES,
+    *verdicts.SHAPES,
+    *ratings.SHAPES,
+    *benchmarks.SHAPES,
+    *process.SHAPES,
+)
+LABELLED: tuple[Shape, ...] = unpaired.SHAPES
+TASKS: tuple[Shape, ...] = tasks.SHAPES
