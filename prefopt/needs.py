@@ -1,0 +1,162 @@
+"""The closed vocabulary of optional inputs, and the view that holds a part to what it declared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+Holder = Literal["rollouts", "policy", "pairs", "pair_outputs"]
+
+
+@dataclass(frozen=True)
+class Need:
+    """An optional input: who holds it, its shape, what it means, and what computing it costs."""
+
+    holder: Holder
+    shape: str
+    meaning: str
+    cost: str = ""
+    per_group: bool = False
+
+
+def _needs() -> dict[str, Need]:
+    rollout_tokens = {
+        "ref_logps": ("log-probabilities under the reference policy", "one forward pass of the reference"),
+        "sampler_logps": ("log-probabilities as reported by the sampling engine", ""),
+        "entropies": ("entropy of the behaviour policy at each token, nats", ""),
+        "values": ("critic's value before each token", "a critic"),
+        "turn_ids": ("number of the turn that a token belongs to", ""),
+        "step_ids": ("number of the reasoning step that a token belongs to", ""),
+        "cutpoint_values": ("Monte Carlo value before each token", "extra rollouts from each cut point"),
+    }
+    rollout_lists = {
+        "step_rewards": ("(B, S)", "reward of each step, NaN where absent"),
+        "step_potentials": ("(B, S)", "potential of each step"),
+        "turn_rewards": ("(B, S)", "reward of each turn, NaN where absent"),
+        "turn_states": ("(B, S)", "identity of the state at the start of each turn"),
+        "test_results": ("(B, M)", "verdict of each of M tests: 1 passed, 0 failed, NaN absent"),
+        "turn_test_results": ("(B, S, M)", "verdict of each test after each turn"),
+        "prompt_logps": ("(B, P)", "log-probabilities of the prompt's tokens"),
+        "prompt_mask": ("(B, P)", "which of them are prompt tokens"),
+    }
+    rollout_rows = {
+        "accuracy": "share of the verifier's checks passed, in [0, 1]",
+        "truncated": "the completion was cut at the length limit",
+        "from_expert": "the completion was written by an expert",
+        "from_replay": "the completion comes from a replay buffer",
+        "predictions": "numeric answer that the completion gives",
+        "prompt_value": "predicted value of the prompt",
+        "levels": "quality level of the completion",
+        "retry_from_step": "step from which the completion was retried",
+        "squared_gradient_norms": "squared norm of the row's score function",
+    }
+    policy = {
+        "policy.entropies": (
+            "(B, T)",
+            "entropy of the current policy, with gradient",
+            "fused with the log-probabilities",
+        ),
+        "policy.hidden": ("(B, T, H)", "last hidden states of the current policy", "memory B * T * H"),
+        "policy.top_logits": ("(B, T, k)", "largest logits", "fused with the log-probabilities"),
+        "policy.top_ids": ("(B, T, k)", "their token ids", "fused with the log-probabilities"),
+        "policy.vocab_logps": ("(B, T, V)", "whole distribution; tiny vocabularies only", "memory B * T * V"),
+        "policy.reference_answer_logps": (
+            "(P, T')",
+            "log-probabilities of each prompt's reference answer",
+            "one pass",
+        ),
+        "policy.degraded_logps": (
+            "(B, T)",
+            "log-probabilities given a degraded prompt",
+            "one more forward pass",
+        ),
+        "policy.router_probs_on_old_topk": ("(B, T, layers, k)", "router probabilities of the old top k", ""),
+    }
+    pair_rows = {
+        "label_chosen_preferred": "probability that the chosen response is the better one; 0.5 is a tie",
+        "chosen_win_rate": "win rate of the chosen response against the policy",
+        "rejected_win_rate": "win rate of the rejected response against the policy",
+        "chosen_beats_rejected": "probability that the judge prefers chosen over rejected",
+        "head": "objective that the pair speaks of",
+        "margin": "by how much the chosen response is better",
+        "label_smoothing": "probability that the label is flipped",
+    }
+    pair_tokens = {
+        "previous_chosen_logps": "log-probabilities of the chosen response under the previous policy",
+        "previous_rejected_logps": "log-probabilities of the rejected response under the previous policy",
+        "chosen_tokens": "token ids of the chosen response",
+        "rejected_tokens": "token ids of the rejected response",
+    }
+    sides = {
+        "log_sum_sq_probs": ("(N, T)", "log of the sum over the vocabulary of squared probabilities"),
+        "max_logps": ("(N, T)", "log-probability of the most likely token"),
+        "forward_kl": ("(N, T)", "KL from the reference to the policy at each token"),
+        "hidden_states": ("(N, L, T, H)", "hidden states of every layer"),
+        "activations": ("(N, L, T, H)", "activations of every layer"),
+        "vocab_logps": ("(N, T, V)", "whole distribution; tiny vocabularies only"),
+    }
+    needs = {name: Need("rollouts", "(B, T)", *about) for name, about in rollout_tokens.items()}
+    needs |= {name: Need("rollouts", shape, meaning) for name, (shape, meaning) in rollout_lists.items()}
+    needs |= {name: Need("rollouts", "(B,)", meaning) for name, meaning in rollout_rows.items()}
+    needs["reference_answer_mask"] = Need("rollouts", "(P, T')", "tokens of each prompt's reference answer", "", True)
+    needs["reference_answer_rewards"] = Need("rollouts", "(P,)", "reward of each prompt's reference answer", "", True)
+    needs["hidden_states"] = Need(
+        "rollouts", "(B, T, H)", "last hidden states of the behaviour policy", "memory B * T * H"
+    )
+    needs["router_probs_old_topk"] = Need("rollouts", "(B, T, layers, k)", "router probabilities at sampling time")
+    needs |= {name: Need("policy", *about) for name, about in policy.items()}
+    needs |= {name: Need("pairs", "(N,)", meaning) for name, meaning in pair_rows.items()}
+    needs |= {name: Need("pairs", "(N, T)", meaning) for name, meaning in pair_tokens.items()}
+    for side in ("chosen", "rejected"):
+        for name, (shape, meaning) in sides.items():
+            needs[f"{side}_{name}"] = Need("pair_outputs", shape, f"{meaning}, {side} response")
+    return needs
+
+
+NEEDS: dict[str, Need] = _needs()
+"""Name -> what it is. Inputs of the current policy carry the prefix ``policy.`` and stand in ``PolicyOutputs.extras``
+without it. ``ref_logps`` asked for by an offline objective means that a reference's ``PairOutputs`` is wanted."""
+
+
+class MissingInput(KeyError):
+    """An input that a part declared was not supplied."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UndeclaredInput(KeyError):
+    """A part read an input that it did not declare in ``needs``."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class DeclaredExtras(Mapping[str, Tensor]):
+    """A view of ``extras`` that answers only for what its reader declared."""
+
+    def __init__(self, extras: Mapping[str, Tensor], declared: Iterable[str], reader: str, prefix: str = "") -> None:
+        self._extras, self._declared, self._reader, self._prefix = extras, frozenset(declared), reader, prefix
+
+    def _visible(self, name: str) -> bool:
+        return self._prefix + name in self._declared
+
+    def __getitem__(self, name: str) -> Tensor:
+        if not self._visible(name):
+            raise UndeclaredInput(
+                f"{self._reader} reads '{self._prefix}{name}' but does not declare it; add it to its `needs`"
+            )
+        if name not in self._extras:
+            known = NEEDS.get(self._prefix + name)
+            about = f", {known.shape}: {known.meaning}" if known else ""
+            raise MissingInput(f"{self._reader} needs '{self._prefix}{name}'{about}; it was not supplied")
+        return self._extras[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._extras if self._visible(name))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
