@@ -7,19 +7,20 @@ usable() {
 
 find_python() {
   local candidate
-  for candidate in "${PREFOPT_PYTHON:-}" python3 python python3.13 python3.12 python3.11; do
-    if [ -n "$candidate" ] && usable "$candidate"; then
+  for candidate in ${PREFOPT_PYTHON:-python3 python python3.14 python3.13 python3.12 python3.11}; do
+    if usable "$candidate"; then
       echo "$candidate"
       return
     fi
   done
-  echo "Python 3.11 or newer was not found (TRL 1.16 and transformers need it). Found: $(python3 --version 2>&1)." >&2
+  candidate="${PREFOPT_PYTHON:-python3}"
+  echo "Python 3.11 or newer is needed (by TRL 1.16 and transformers); $candidate is: $("$candidate" --version 2>&1)" >&2
   echo "Install it, or name one: PREFOPT_PYTHON=/path/to/python3.11 $0" >&2
   return 1
 }
 
 prepare_environment() {
-  local extra="$1" python wanted stamp
+  local extra="$1" quiet="" python wanted stamp
   if [ -n "${VIRTUAL_ENV:-}" ]; then
     python="$VIRTUAL_ENV/bin/python"
     if ! usable "$python"; then
@@ -46,7 +47,8 @@ prepare_environment() {
   wanted="$PWD $(cat pyproject.toml scripts/constraints.txt | cksum)"
   if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     echo "Installing prefopt${extra:+ with its $extra extra} into ${stamp%/*} (several minutes the first time)"
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check --constraint scripts/constraints.txt \
+    [ -t 1 ] || quiet=--quiet
+    "$PYTHON" -m pip install $quiet --disable-pip-version-check --constraint scripts/constraints.txt \
       --editable ".${extra:+[$extra]}"
     echo "$wanted" >"$stamp"
   fi

@@ -5,9 +5,14 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import sys
+import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from prefopt.cli import COMMANDS, arguments
 from tests.test_module_graph import MODULES, ROOT, imports
@@ -61,6 +66,24 @@ def test_annotations_are_postponed(name: str) -> None:
 def test_types_are_shipped(package: str) -> None:
     """``py.typed`` tells a checker that the annotations are meant."""
     assert (ROOT / package / "py.typed").is_file()
+
+
+def requirements() -> list[Requirement]:
+    """What pyproject.toml declares, extras included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = chain.from_iterable(project["optional-dependencies"].values())
+    return [Requirement(line) for line in [*project["dependencies"], *extras]]
+
+
+def test_every_library_is_declared() -> None:
+    """A library that we import stands in pyproject.toml; none comes along by chance with another."""
+    distributions = {"yaml": "pyyaml", "sklearn": "scikit-learn"}
+    declared = {canonicalize_name(requirement.name) for requirement in requirements()}
+    used = {(other.partition(".")[0], name) for name in MODULES for other in imports(name)}
+    foreign = {(top, name) for top, name in used if top not in {*sys.stdlib_module_names, "prefopt", "reward_models"}}
+    assert {
+        (top, name) for top, name in foreign if canonicalize_name(distributions.get(top, top)) not in declared
+    } == set()
 
 
 class ParsedError(Exception):
