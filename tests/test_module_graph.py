@@ -16,7 +16,7 @@ PACKAGES = ("prefopt", "reward_models")
 # From the bottom to the top. A room imports from lower layers and from itself, never from its own layer or above.
 LAYERS: list[set[str]] = [
     {"reward_models"},
-    {"prefopt", "prefopt.errors", "prefopt.papers"},
+    {"prefopt", "prefopt.errors", "prefopt.papers", "prefopt.needs"},
     {"prefopt.assets", "prefopt.batch"},
     {"prefopt.composition"},
     {"prefopt.online.slots", "prefopt.online.groups"},
