@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from prefopt.report.measured import measured
 from prefopt.report.palette import DARK, LIGHT, policy_colours, policy_markers
 from prefopt.report.record import RunRecord
 from prefopt.report.sections.accuracy import accuracy
@@ -23,6 +24,7 @@ ORDER = (accuracy, learning, weighting, trade_offs, reward_model, lengths, examp
 
 def page(record: RunRecord) -> dict[str, Any]:
     """Return all that the template needs."""
+    record = measured(record)
     built = [build(record) for build in ORDER]
     missing = list(dict.fromkeys(part.sentence for part in built if isinstance(part, Missing)))
     names = [policy.name for policy in record.policies]

@@ -6,6 +6,7 @@ the report leaves such a section out and says so. A score that a source did not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,19 @@ class Estimate:
     value: float
     low: float | None = None
     high: float | None = None
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Both ends of the interval, None where one is missing or not finite."""
+        if self.low is None or self.high is None or not math.isfinite(self.low + self.high):
+            return None
+        return self.low, self.high
+
+    def side(self, of: float) -> int:
+        """1 where the whole interval lies above ``of``, -1 where it lies below, 0 where it holds it or is missing."""
+        if self.bounds is None:
+            return 0
+        return int(self.bounds[0] > of) - int(self.bounds[1] < of)
 
 
 @dataclass(frozen=True)

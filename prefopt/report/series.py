@@ -60,7 +60,7 @@ def reward_names(record: RunRecord) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def correlation(lengths: Sequence[float], scores: Sequence[float]) -> Estimate | None:
+def correlation(lengths: Sequence[float] | np.ndarray, scores: Sequence[float] | np.ndarray) -> Estimate | None:
     """Pearson's correlation with its 95 % interval (Fisher's transform).
 
     None where it is undefined: fewer than four points, or no spread in one of the two.

@@ -41,16 +41,23 @@ def points(share: float, like: float | None = None) -> str:
 
 def interval(estimate: Estimate, write: str = "number") -> str:
     """Write "(0.38 to 0.47)", or nothing where there is no interval; ``write`` is "number" or "percent"."""
-    if not bounded(estimate):
+    if estimate.bounds is None:
         return ""
     writer = percent if write == "percent" else number
-    return f"({writer(estimate.low)} to {writer(estimate.high)})"
+    return f"({writer(estimate.bounds[0])} to {writer(estimate.bounds[1])})"
 
 
-def bounded(estimate: Estimate) -> bool:
-    """Tell whether the estimate has both ends of its interval."""
-    ends = (estimate.low, estimate.high)
-    return all(end is not None and math.isfinite(end) for end in ends)
+def gain_in_points(gain: Estimate, name: str = "") -> str:
+    """Write "(28 to 41)" for an interval of a difference of shares, "(95 % interval 28 to 41)" with a name."""
+    if gain.bounds is None:
+        return ""
+    low, high = (points(end, gain.value) for end in gain.bounds)
+    return f"({f'{name} ' if name else ''}{low} to {high})"
+
+
+def signed(share: float) -> str:
+    """Write a difference of two shares in points, with its sign."""
+    return f"+{points(share)}" if share > 0 else points(share)
 
 
 def duration(seconds: float) -> str:

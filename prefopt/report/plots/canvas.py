@@ -10,7 +10,7 @@ import html
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import matplotlib
 import numpy as np
@@ -75,7 +75,7 @@ def calm(axes: Axes, x_ticks: int = 5, y_ticks: int = 4, whole: bool = False) ->
     axes.yaxis.set_major_locator(MaxNLocator(y_ticks, integer=whole))
 
 
-def dots(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, size: float = 3.6) -> None:
+def dots(axes: Axes, x: np.ndarray, y: np.ndarray, colour: str, size: float = 3.6) -> None:
     """Draw many faint points as one path of round caps: a tenth of the bytes of as many markers."""
     if len(x) == 0:
         return

@@ -24,7 +24,7 @@ def lengths_and_scores(policy: Policy, reward: str) -> np.ndarray:
 
 
 def length_against(reward: str, policies: Sequence[Policy], colours: Mapping[str, str]) -> Markup:
-    """Draw samples faintly and, where a correlation is defined, the least-squares line of each policy over its own lengths."""
+    """Draw samples faintly and, where a correlation is defined, each policy's least-squares line."""
     clouds = {policy.name: lengths_and_scores(policy, reward) for policy in policies}
 
     def paint(figure: Figure) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -13,7 +14,7 @@ from prefopt.report.palette import LIGHT
 from prefopt.report.plots.canvas import calm, dots, draw
 from prefopt.report.record import Estimate, Policy
 from prefopt.report.series import front
-from prefopt.report.words import bounded, short
+from prefopt.report.words import short
 
 DRAWN = 150
 
@@ -67,10 +68,10 @@ def spread_of(columns: Sequence[np.ndarray]) -> float:
 
 
 def _cross(axes: Axes, x: Estimate, y: Estimate, colour: str, marker: str) -> None:
-    if bounded(x):
-        axes.plot([x.low, x.high], [y.value, y.value], color=colour, linewidth=1.8)
-    if bounded(y):
-        axes.plot([x.value, x.value], [y.low, y.high], color=colour, linewidth=1.8)
+    if x.bounds is not None:
+        axes.plot(x.bounds, [y.value, y.value], color=colour, linewidth=1.8)
+    if y.bounds is not None:
+        axes.plot([x.value, x.value], y.bounds, color=colour, linewidth=1.8)
     axes.plot([x.value], [y.value], marker, color=colour, markersize=9, markeredgecolor=LIGHT["card"])
 
 
@@ -79,7 +80,7 @@ def _front(axes: Axes, means: Mapping[str, tuple[float, float]]) -> None:
     corner = sorted(means[name] for name in front(means))
     x = [point[0] for point in corner]
     y = [point[1] for point in corner]
-    line = {"color": LIGHT["faint"], "linewidth": 1.2, "linestyle": (0, (4, 3))}
+    line: dict[str, Any] = {"color": LIGHT["faint"], "linewidth": 1.2, "linestyle": (0, (4, 3))}
     axes.plot([-1e9, x[0]], [y[0], y[0]], **line)
     axes.step(x, y, where="pre", **line)
     axes.plot([x[-1], x[-1]], [y[-1], -1e9], **line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from matplotlib.ticker import PercentFormatter
 from prefopt.report.palette import LIGHT
 from prefopt.report.plots.canvas import calm, draw
 from prefopt.report.record import Estimate
-from prefopt.report.words import NARROW, bounded, percent, short
+from prefopt.report.words import NARROW, percent, short
 
 
 def dot_and_whisker(
@@ -33,7 +34,7 @@ def dot_and_whisker(
         axes.grid(visible=False, axis="y")
         axes.grid(visible=True, axis="x")
         for height, (name, estimate, _, _) in enumerate(rows):
-            line = {"transform": axes.get_yaxis_transform(), "va": "center", "color": LIGHT["ink"]}
+            line: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "center", "color": LIGHT["ink"]}
             line["bbox"] = {"facecolor": LIGHT["card"], "linewidth": 0, "pad": 1.5}
             axes.text(0, height - 0.42, short(name, 32), ha="left", **line)
             axes.text(1, height - 0.42, percent(estimate.value), ha="right", **line)
@@ -47,8 +48,8 @@ def dot_and_whisker(
 
 def whisker(axes: Axes, estimate: Estimate, height: float, colour: str, marker: str) -> None:
     """Draw one horizontal whisker with its dot."""
-    if bounded(estimate):
-        axes.plot([estimate.low, estimate.high], [height, height], color=colour, linewidth=2.6, alpha=0.55)
+    if estimate.bounds is not None:
+        axes.plot(estimate.bounds, [height, height], color=colour, linewidth=2.6, alpha=0.55)
     axes.plot([estimate.value], [height], marker, color=colour, markersize=8.5, markeredgecolor=LIGHT["card"])
 
 

@@ -47,9 +47,8 @@ def score_histograms(chosen: Histogram, rejected: Histogram) -> Markup:
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         for histogram, colour in ((rejected, "vermilion"), (chosen, "blue")):
-            style = {"color": LIGHT[colour], "linewidth": 1.8}
             axes.stairs(histogram.counts, histogram.edges, fill=True, color=LIGHT[colour], alpha=0.22)
-            axes.stairs(histogram.counts, histogram.edges, **style)
+            axes.stairs(histogram.counts, histogram.edges, color=LIGHT[colour], linewidth=1.8)
         calm(axes)
         axes.set_xlabel("score")
         axes.set_ylabel("responses")

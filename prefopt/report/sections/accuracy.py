@@ -8,7 +8,7 @@ from prefopt.report.record import Policy, RunRecord
 from prefopt.report.sections.parts import Figure, Key, Missing, Section, Table
 from prefopt.report.sections.verdict import base_of, subject
 from prefopt.report.series import reward_names
-from prefopt.report.words import NARROW, bounded, interval, listing, number, percent, points
+from prefopt.report.words import NARROW, gain_in_points, interval, listing, number, percent, signed
 
 
 def accuracy(record: RunRecord) -> Section | Missing:
@@ -52,12 +52,7 @@ def others(record: RunRecord) -> str:
 def _standing(policy: Policy) -> str:
     gain = policy.gain
     assert gain is not None
-    sign = "+" if gain.value > 0 else ""
-    text = f"{policy.name} stands at {sign}{points(gain.value)} points"
-    if not bounded(gain):
-        return text
-    low, high = points(gain.low or 0.0, gain.value), points(gain.high or 0.0, gain.value)
-    return f"{text} ({low} to {high})"
+    return f"{policy.name} stands at {signed(gain.value)} points {gain_in_points(gain)}".strip()
 
 
 def _table(record: RunRecord) -> Table:
@@ -68,7 +63,7 @@ def _table(record: RunRecord) -> Table:
         if policy.accuracy is not None:
             cells[1] = f"{percent(policy.accuracy.value)} {interval(policy.accuracy, 'percent')}".strip()
         if policy.gain is not None:
-            cells[2] = _standing(policy).removeprefix(f"{policy.name} stands at ").replace(" points", "")
+            cells[2] = f"{signed(policy.gain.value)} {gain_in_points(policy.gain)}".strip()
         for name in rewards:
             mean = policy.rewards.get(name)
             cells.append("–" if mean is None else f"{number(mean.value)} {interval(mean)}".strip())

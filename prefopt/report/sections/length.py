@@ -57,8 +57,7 @@ def dependence(reward: str, policies: list[Policy]) -> str:
         table = lengths_and_scores(policy, reward)
         found = correlation(table[:, 0], table[:, 1])
         if found is not None:
-            low, high = found.low or 0.0, found.high or 0.0
-            groups["rises" if low > 0 else "falls" if high < 0 else "neither"].append(policy.name)
+            groups[("neither", "rises", "falls")[found.side(0)]].append(policy.name)
     parts = [f"{verb} with length in {listing(groups[verb])}" for verb in ("rises", "falls") if groups[verb]]
     if groups["neither"]:
         parts.append(f"shows no measurable dependence in {listing(groups['neither'])}")

@@ -11,7 +11,7 @@ from prefopt.report.record import Estimate, Policy, RunRecord
 from prefopt.report.sections.parts import Figure, Key, Missing, Section
 from prefopt.report.sections.verdict import base_of, subject
 from prefopt.report.series import front, reward_names
-from prefopt.report.words import bounded, listing, number
+from prefopt.report.words import listing, number
 
 PANELS = 6
 
@@ -78,8 +78,8 @@ def _means(policies: Sequence[Policy], names: Sequence[str]) -> dict[str, list[f
 
 
 def _side(before: Estimate, after: Estimate) -> str:
-    if not (bounded(before) and bounded(after)):
+    if before.bounds is None or after.bounds is None:
         return "higher" if after.value > before.value else "lower" if after.value < before.value else "open"
-    if (after.low or 0.0) > (before.high or 0.0):
+    if after.bounds[0] > before.bounds[1]:
         return "higher"
-    return "lower" if (after.high or 0.0) < (before.low or 0.0) else "open"
+    return "lower" if after.bounds[1] < before.bounds[0] else "open"

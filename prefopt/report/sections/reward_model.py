@@ -6,7 +6,7 @@ from prefopt.report.plots.policies import dot_and_whisker
 from prefopt.report.plots.reward_model import reliability, score_histograms
 from prefopt.report.record import RewardModelEvaluation, RunRecord
 from prefopt.report.sections.parts import Figure, Key, Missing, Section
-from prefopt.report.words import NARROW, bounded, interval, number, percent, plural, points
+from prefopt.report.words import NARROW, interval, number, percent, plural, points
 
 SIDES = (Key("chosen", "blue"), Key("rejected", "vermilion"))
 
@@ -15,7 +15,7 @@ def reward_model(record: RunRecord) -> Section | Missing:
     """All figures on the reward model that the record has."""
     model = record.reward_model
     if model is None:
-        return Missing("No reward model was evaluated.")
+        return Missing("No reward model was evaluated, or its accuracy is not a number.")
     figures = []
     if any(entry.count for entry in model.reliability):
         figures.append(Figure("Calibration", reliability(model.reliability), calibration(model)))
@@ -41,12 +41,12 @@ def ranking(model: RewardModelEvaluation) -> str:
     """Say how many held-out pairs the model ranks rightly, and whether that is better than chance."""
     accuracy = model.accuracy
     text = f"The reward model ranks {percent(accuracy.value)} of {plural(model.pairs, 'held-out pair')} rightly"
-    if not bounded(accuracy):
+    if accuracy.bounds is None:
         return f"{text} (no interval was computed); chance is 50{NARROW}%."
     ends = f"(95{NARROW}% interval {interval(accuracy, 'percent').strip('()')})"
-    if (accuracy.low or 0.0) > 0.5:
+    if accuracy.side(0.5) > 0:
         return f"{text} {ends}, better than chance."
-    if (accuracy.high or 0.0) < 0.5:
+    if accuracy.side(0.5) < 0:
         return f"{text} {ends}, worse than chance."
     return f"{text} {ends}, which is not measurably better than chance."
 
@@ -85,7 +85,7 @@ def subsets(model: RewardModelEvaluation) -> str:
             f"Best on {strongest.name} ({percent(strongest.accuracy.value)}), "
             f"weakest on {weakest.name} ({percent(weakest.accuracy.value)})."
         )
-    unclear = [entry for entry in ordered if bounded(entry.accuracy) and (entry.accuracy.low or 0.0) <= 0.5]
+    unclear = [entry for entry in ordered if entry.accuracy.bounds and entry.accuracy.bounds[0] <= 0.5]
     if unclear:
         noun = "interval holds" if len(unclear) == 1 else "intervals hold"
         text += f" On {plural(len(unclear), 'subset')} the {noun} chance or less."

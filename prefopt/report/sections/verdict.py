@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prefopt.report.record import Estimate, Policy, RunRecord
-from prefopt.report.words import NARROW, bounded, duration, interval, percent, plural, points
+from prefopt.report.sections.reward_model import ranking
+from prefopt.report.words import NARROW, duration, gain_in_points, interval, percent, plural, points, signed
+
+INTERVAL = f"95{NARROW}% interval"
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,17 @@ def change(policy: Policy, base: Policy | None) -> str:
     ends = ""
     if base is not None and base.accuracy is not None and policy.accuracy is not None:
         ends = f", from {percent(base.accuracy.value)} to {percent(policy.accuracy.value)}"
-    if not bounded(gain):
+    if gain.bounds is None:
         verb = "rose" if gain.value > 0 else "fell" if gain.value < 0 else "did not change"
         size = f" by {points(abs(gain.value))} points" if gain.value else ""
         return f"Verified accuracy {verb}{size} (no interval was computed){ends}."
-    if gain.low is not None and gain.low > 0:
-        return f"Verified accuracy rose by {points(gain.value)} points {_range(gain)}{ends}."
-    if gain.high is not None and gain.high < 0:
-        down = Estimate(-gain.value, -gain.high, -(gain.low or 0.0))
-        return f"Verified accuracy fell by {points(down.value)} points {_range(down)}{ends}."
-    sign = "+" if gain.value > 0 else ""
-    return f"Verified accuracy did not change measurably: {sign}{points(gain.value)} points {_range(gain)}{ends}."
+    if gain.side(0) > 0:
+        return f"Verified accuracy rose by {points(gain.value)} points {gain_in_points(gain, INTERVAL)}{ends}."
+    if gain.side(0) < 0:
+        loss = Estimate(-gain.value, -gain.bounds[1], -gain.bounds[0])
+        return f"Verified accuracy fell by {points(loss.value)} points {gain_in_points(loss, INTERVAL)}{ends}."
+    size = f"{signed(gain.value)} points {gain_in_points(gain, INTERVAL)}"
+    return f"Verified accuracy did not change measurably: {size}{ends}."
 
 
 def verdict(record: RunRecord) -> Verdict:
@@ -65,23 +68,21 @@ def verdict(record: RunRecord) -> Verdict:
     if policy is None or policy.gain is None:
         return Verdict(record.verdict or _without_policies(record), "no comparison", "open")
     sentences = [change(policy, base_of(record))]
-    gain = policy.gain
-    rose = gain.low is not None and gain.low > 0
-    fell = gain.high is not None and gain.high < 0
-    badge, mood = ("rose", "good") if rose else ("fell", "bad") if fell else ("no measurable change", "open")
+    badge, mood = (("no measurable change", "open"), ("rose", "good"), ("fell", "bad"))[policy.gain.side(0)]
     if record.goal is not None:
-        asked = f"The goal of at least {points(record.goal.gain)} points"
-        if gain.value < record.goal.gain:
-            reach = bounded(gain) and (gain.high or 0.0) >= record.goal.gain
-            sentences.append(f"{asked} was missed{', though the interval also holds it' if reach else ''}.")
-            badge, mood = "goal missed", "bad"
-        elif bounded(gain) and gain.low is not None and gain.low < record.goal.gain:
-            sentences.append(f"{asked} was reached, though the interval also holds smaller gains.")
-            badge, mood = "goal reached", "good"
-        else:
-            sentences.append(f"{asked} was reached.")
-            badge, mood = "goal reached", "good"
+        reached = policy.gain.value >= record.goal.gain
+        sentences.append(goal_met(policy.gain, record.goal.gain))
+        badge, mood = ("goal reached", "good") if reached else ("goal missed", "bad")
     return Verdict(record.verdict or tuple(sentences), badge, mood)
+
+
+def goal_met(gain: Estimate, asked: float) -> str:
+    """Say whether the measured gain reaches what was asked, and whether the interval leaves that open."""
+    goal = f"The goal of at least {points(asked)} points"
+    low, high = gain.bounds or (gain.value, gain.value)
+    if gain.value < asked:
+        return f"{goal} was missed{', though the interval also holds it' if high >= asked else ''}."
+    return f"{goal} was reached{', though the interval also holds smaller gains' if low < asked else ''}."
 
 
 def tiles(record: RunRecord) -> list[Tile]:
@@ -89,9 +90,8 @@ def tiles(record: RunRecord) -> list[Tile]:
     found = []
     policy, base, model = subject(record), base_of(record), record.reward_model
     if policy is not None and policy.gain is not None:
-        sign = "+" if policy.gain.value > 0 else ""
-        detail = f"95{NARROW}% interval {_range(policy.gain, bare=True)}" if bounded(policy.gain) else ""
-        found.append(Tile("Gain in accuracy", f"{sign}{points(policy.gain.value)} points", detail))
+        detail = gain_in_points(policy.gain, INTERVAL).strip("()")
+        found.append(Tile("Gain in accuracy", f"{signed(policy.gain.value)} points", detail))
     if policy is not None and policy.accuracy is not None:
         before = f"{record.base}: {percent(base.accuracy.value)}" if base is not None and base.accuracy else ""
         found.append(Tile(f"Accuracy, {policy.name}", percent(policy.accuracy.value), before))
@@ -110,11 +110,4 @@ def _without_policies(record: RunRecord) -> tuple[str, ...]:
         return (f"No difference in verified accuracy{named} to {record.base} was measured.",)
     if record.reward_model is None:
         return ("This run compared no policies and evaluated no reward model.",)
-    from prefopt.report.sections.reward_model import ranking
-
     return (ranking(record.reward_model), "This run compared no policies.")
-
-
-def _range(gain: Estimate, bare: bool = False) -> str:
-    low, high = points(gain.low or 0.0, gain.value), points(gain.high or 0.0, gain.value)
-    return f"{low} to {high}" if bare else f"(95{NARROW}% interval {low} to {high})"
