@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from reward_models.data.examples import Conversation, plain_text
 from reward_models.data.policy import BadRowPolicy
+from reward_models.data.quarantine import Quarantine
 from reward_models.data.reading import KINDS, Reading, read_as, read_as_any
 from reward_models.data.report import Report, report_of
 from reward_models.data.sources import Data, open_source
@@ -32,19 +32,18 @@ def validate(source: Data, **options: Any) -> Report:
 
     Options: ``split``, ``config``, ``columns``, ``pair_rule``, ``ties`` as in `load_preferences`; ``kind``
     "preferences", "unpaired" or "prompts" (default: the first that the columns allow); ``tokenizer``, ``max_length``
-    and ``allow_truncation`` (default False here: rows above ``max_length`` are bad); ``quarantine_path`` takes bad rows.
+    and ``allow_truncation`` (default False here: rows above ``max_length`` are bad); ``quarantine_path``.
+    With ``require_shape`` an empty source and columns that fit no shape are a `DataError`; else each row is bad.
     """
     return validate_splits([source], **options)[0][0]
 
 
 def validate_splits(sources: Sequence[Data], **options: Any) -> tuple[list[Report], list[Leak]]:
     """One report a source, and the leaks between each two of them. One quarantine file takes all bad rows."""
-    tallies, reports = [], []
-    paths = _quarantine_paths(options.get("quarantine_path"), len(sources))
-    for source, path in zip(sources, paths, strict=True):
-        tally, report = _validate(source, path, options)
-        tallies.append(tally)
-        reports.append(report)
+    path = options.get("quarantine_path")
+    quarantine = Quarantine(path) if path else None
+    found = [_validate(source, quarantine, options) for source in sources]
+    tallies, reports = [tally for tally, _ in found], [report for _, report in found]
     leaks = [
         leak
         for i in range(len(reports))
@@ -60,19 +59,11 @@ def leak_between(first: Report, first_tally: Tally, second: Report, second_tally
     return Leak(first.source, second.source, len(shared), sum(second_tally.prompts[prompt] for prompt in shared))
 
 
-def _quarantine_paths(path: str | Path | None, count: int) -> list[Path | None]:
-    """One file a source, for each is written in one go: name.jsonl, name.2.jsonl, ..."""
-    if path is None:
-        return [None] * count
-    first = Path(path)
-    return [first, *(first.with_suffix(f".{i}{first.suffix}") for i in range(2, count + 1))]
-
-
-def _validate(source: Data, path: Path | None, options: Mapping[str, Any]) -> tuple[Tally, Report]:
+def _validate(source: Data, quarantine: Quarantine | None, options: Mapping[str, Any]) -> tuple[Tally, Report]:
     reading = _reading(source, options)
     limit = reading.limit
     measure = limit.lengths if limit else _characters
-    tally, policy = Tally(measure), BadRowPolicy("count", path)
+    tally, policy = Tally(measure), BadRowPolicy("count", quarantine)
     for _ in reading.examples(policy, tally):
         pass
     return tally, report_of(
@@ -82,19 +73,21 @@ def _validate(source: Data, path: Path | None, options: Mapping[str, Any]) -> tu
         reading.kind,
         ties_kept=reading.ties == "soft",
         unit="tokens" if limit else "characters",
-        quarantine=str(path) if path and tally.bad else None,
+        quarantine=str(quarantine.path) if quarantine and tally.bad else None,
     )
 
 
 def _reading(source: Data, options: Mapping[str, Any]) -> Reading:
     known = ("split", "config", "columns", "pair_rule", "ties", "kind", "tokenizer", "max_length", "allow_truncation")
-    if unknown := set(options) - {*known, "quarantine_path"}:
+    if unknown := set(options) - {*known, "quarantine_path", "require_shape"}:
         raise TypeError(f"unknown option {', '.join(sorted(unknown))}; known are {', '.join(known)}")
     opened, kind = open_source(source, options.get("split"), options.get("config")), options.get("kind")
     if kind is not None and kind not in KINDS:
         raise DataError(f"kind={kind!r} is unknown; choose one of {', '.join(KINDS)}")
     columns = options.get("columns")
     reading = read_as(opened, kind, columns) if kind else read_as_any(opened, columns)
+    if options.get("require_shape"):
+        reading.require_shape()
     tokenizer, limit = options.get("tokenizer"), None
     if tokenizer is not None:
         limit = TokenLimit(tokenizer, options.get("max_length"), options.get("allow_truncation", False))

@@ -50,7 +50,7 @@ def read_jsonl(path: Path, file: IO[bytes]) -> Iterator[Numbered]:
         if number == 1:
             line = line.removeprefix(BYTE_ORDER_MARK)
         if line.strip():
-            yield number, _parsed(path, number, line)
+            yield number, _parsed(path, number, line.rstrip(b"\r\n"))
 
 
 def _parsed(path: Path, number: int, line: bytes) -> Any:
@@ -58,10 +58,10 @@ def _parsed(path: Path, number: int, line: bytes) -> Any:
         return json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         fault = RowFault("invalid_unicode", "line", f"byte {error.start} is no UTF-8")
-        return bad_row(str(path), number, line.decode("utf-8", "backslashreplace").rstrip("\n"), fault)
+        return bad_row(str(path), number, line.decode("utf-8", "backslashreplace"), fault)
     except (ValueError, RecursionError) as error:
         fault = RowFault("unparseable_json", "line", _problem(error))
-        return bad_row(str(path), number, line.decode("utf-8").rstrip("\n"), fault)
+        return bad_row(str(path), number, line.decode("utf-8"), fault)
 
 
 def _problem(error: Exception) -> str:

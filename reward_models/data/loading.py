@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reward_models.data.policy import BadRowPolicy
+from reward_models.data.quarantine import Quarantine
 from reward_models.data.reading import Reading, read_as
 from reward_models.data.report import Report, report_of
 from reward_models.data.sources import Data, open_source
@@ -121,7 +122,7 @@ def _policy(options: Mapping[str, Any], immediately: bool = False) -> BadRowPoli
     path = options.get("quarantine_path") or "quarantine.jsonl"
     return BadRowPolicy(
         on_bad_row,
-        Path(path) if on_bad_row == "quarantine" else None,
+        Quarantine(path) if on_bad_row == "quarantine" else None,
         options.get("max_bad_fraction"),
         immediately,
     )
@@ -138,7 +139,7 @@ def _load(reading: Reading, options: Mapping[str, Any]) -> tuple[datasets.Datase
         reading.kind,
         ties_kept=reading.ties == "soft",
         unit="characters",
-        quarantine=str(policy.quarantine_path) if tally.bad else None,
+        quarantine=str(policy.quarantine.path) if policy.quarantine and tally.bad else None,
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from typing import TypeAlias
 
-from reward_models.data.examples import Answer, Candidates, Pair
+from reward_models.data.examples import Answer, Candidates, Pair, plain_text
 
 Comparisons: TypeAlias = Iterator[tuple[Answer, Answer]]
 
@@ -43,10 +43,16 @@ PAIR_RULES: Mapping[str, Callable[[tuple[Answer, ...]], Comparisons]] = {
 
 def make_pairs(candidates: Candidates, rule: str) -> list[Pair]:
     """Pairs of the answers, ties included (the caller drops or keeps them), in the order of the answers."""
-    if len(candidates.answers) < 2:
+    answers = distinct(candidates.answers)
+    if len(answers) < 2:
         return []
-    compared = PAIR_RULES[rule](candidates.answers)
-    return [compare(candidates, *answers) for answers in compared if answers[0].response != answers[1].response]
+    return [compare(candidates, a, b) for a, b in PAIR_RULES[rule](answers) if a.response != b.response]
+
+
+def distinct(answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
+    """The answers, those with the same words and the same rating only once."""
+    first = {(plain_text(answer.response).strip(), answer.rating): answer for answer in reversed(answers)}
+    return tuple(reversed(first.values()))
 
 
 def compare(candidates: Candidates, first: Answer, second: Answer) -> Pair:

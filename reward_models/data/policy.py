@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 from reward_models.data.faults import REASONS, BadRow
 from reward_models.data.quarantine import Quarantine
@@ -18,27 +18,25 @@ CEILING, ALWAYS_ALLOWED = 0.1, 10
 SHOWN = 5
 
 
-@dataclass
+@dataclass(frozen=True)
 class BadRowPolicy:
     """``on_bad_row`` is "raise", "quarantine" or "count".
 
     Attributes:
-        quarantine_path: required by "quarantine"; "count" writes only where it is given.
+        quarantine: required by "quarantine"; "count" writes only where it is given.
         max_bad_fraction: with "quarantine", more bad rows are an error. None allows a tenth, and always ten rows, for a
             fraction of a few rows says little.
         immediately: "raise" stops at the first bad row rather than after all have been read.
     """
 
     on_bad_row: str
-    quarantine_path: Path | None = None
+    quarantine: Quarantine | None = None
     max_bad_fraction: float | None = None
     immediately: bool = False
-    quarantine: Quarantine | None = field(default=None, init=False)
 
     def __call__(self, results: Iterable[Result], tally: Tally) -> Iterator[GoodRow]:
         """The good rows; bad ones are counted, written, and at the end held against the ceiling."""
-        self.quarantine = Quarantine(self.quarantine_path) if self.quarantine_path else None
-        try:
+        with self.quarantine or nullcontext():
             for result in results:
                 tally.rows += 1
                 if isinstance(result, GoodRow):
@@ -46,9 +44,6 @@ class BadRowPolicy:
                     continue
                 tally.add_bad(result)
                 self._take(result)
-        finally:
-            if self.quarantine is not None:
-                self.quarantine.__exit__(None, None, None)
         self._judge(tally)
 
     def _take(self, row: BadRow) -> None:
@@ -66,7 +61,7 @@ class BadRowPolicy:
         allowed = max(ALWAYS_ALLOWED, CEILING * tally.rows)
         if self.max_bad_fraction is not None:
             allowed = self.max_bad_fraction * tally.rows
-        where = f"They are in {self.quarantine_path}."
+        where = f"They are in {self.quarantine.path}." if self.quarantine else ""
         if count > allowed:
             limit = f"more than the {allowed:g} that max_bad_fraction allows"
             raise DataError(f"{_summary(tally)}, {limit}. {where}\n{_examples(tally)}")

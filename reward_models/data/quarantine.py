@@ -11,7 +11,10 @@ from reward_models.data.faults import BadRow
 
 
 class Quarantine:
-    """A JSONL file that comes into being with the first bad row. A file of an earlier run is replaced then."""
+    """A JSONL file that comes into being with the first bad row. A file of an earlier run is replaced then.
+
+    It may be left and entered again, as for several sources: rows are then appended.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -22,7 +25,7 @@ class Quarantine:
         """Append a row."""
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("w", encoding="ascii", newline="\n")
+            self._file = self.path.open("a" if self.count else "w", encoding="ascii", newline="\n")
         self._file.write(row.to_json() + "\n")
         self.count += 1
 

@@ -18,17 +18,13 @@ EXAMPLES = 20
 BUFFER = 1000
 
 
-def digest(*conversations: Conversation) -> bytes:
+def digest(conversation: Conversation) -> bytes:
     """A hash of words and roles; space around text does not count."""
-    hasher = blake2b(digest_size=12)
-    for conversation in conversations:
-        if isinstance(conversation, str):
-            words = "text" + conversation.strip()
-        else:
-            words = json.dumps([[message["role"], message["content"].strip()] for message in conversation])
-        hasher.update(words.encode("utf-8", "surrogatepass"))
-        hasher.update(b"\0")
-    return hasher.digest()
+    if isinstance(conversation, str):
+        words = "text" + conversation.strip()
+    else:
+        words = json.dumps([[message["role"], message["content"].strip()] for message in conversation])
+    return blake2b(words.encode("utf-8", "surrogatepass"), digest_size=12).digest()
 
 
 @dataclass(frozen=True)
@@ -68,35 +64,37 @@ class Tally:
 
     def add_pair(self, number: int, pair: Pair) -> None:
         """Count a pair; a contradiction is a pair whose reverse came before."""
+        prompt, chosen, rejected = digest(pair.prompt), digest(pair.chosen), digest(pair.rejected)
         if not pair.is_tie:
-            reverse = self._seen.get(digest(pair.prompt, pair.rejected, pair.chosen))
+            reverse = self._seen.get(prompt + rejected + chosen)
             if reverse is not None:
                 self.contradictions += 1
                 self._warn(f"row {number} prefers the answer that row {reverse} rejects")
-        self._add(number, pair, digest(pair.prompt, pair.chosen, pair.rejected))
+        self._add(number, pair, prompt, prompt + chosen + rejected)
 
     def add_example(self, number: int, example: Example) -> None:
         """Count an example that is no pair; two verdicts on the same answer are a contradiction."""
-        if isinstance(example, Labelled):
-            key = digest(example.prompt, example.completion)
-            reverse = self._seen.get(key + bytes([not example.label]))
-            if reverse is not None:
-                self.contradictions += 1
-                self._warn(f"row {number} contradicts the label of row {reverse}")
-            self._add(number, example, key + bytes([example.label]))
-        else:
-            self._add(number, example, digest(example.prompt))
+        prompt = digest(example.prompt)
+        if not isinstance(example, Labelled):
+            self._add(number, example, prompt, prompt)
+            return
+        key = prompt + digest(example.completion)
+        reverse = self._seen.get(key + bytes([not example.label]))
+        if reverse is not None:
+            self.contradictions += 1
+            self._warn(f"row {number} contradicts the label of row {reverse}")
+        self._add(number, example, prompt, key + bytes([example.label]))
 
-    def _add(self, number: int, example: Example, key: bytes) -> None:
+    def _add(self, number: int, example: Example, prompt: bytes, key: bytes) -> None:
         self.examples += 1
-        self.prompts[digest(example.prompt)] += 1
+        self.prompts[prompt] += 1
         if key in self._seen:
             self.duplicates += 1
             self._warn(f"row {number} repeats row {self._seen[key]}")
         else:
             self._seen[key] = number
-        self.silent += sum(is_silent(answer) for _, answer in answers_of(example))
         for name, conversation in [("prompt", example.prompt), *answers_of(example)]:
+            self.silent += name != "prompt" and is_silent(conversation)
             self._measure(name, conversation)
 
     def _warn(self, sentence: str) -> None:
