@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """Exit status: 0 no bad rows, 1 bad rows (with --strict also duplicates, contradictions or leaks), 2 unreadable or no known columns."""
+    """Exit status: 0 fine, 1 bad rows (with --strict also duplicates, contradictions, leaks), 2 data unreadable."""
 
     data: list[str] = field(
         metadata={"positional": True, "help": "Files, hub names or folders; several are splits, compared for leaks"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from reward_models.data.shape import Shape, any_row
+from reward_models.data.shape import PROMPT_NAMES, Shape, any_row
 from reward_models.errors import DataError
 
 TOKEN_IDS = ("chosen_ids", "rejected_ids", "chosen_input_ids", "rejected_input_ids", "prompt_ids")
@@ -45,12 +45,13 @@ def unrecognised(rows: Sequence[Any], shapes: Sequence[Shape], source: str) -> D
 
 
 def nearest_shapes(columns: Sequence[str], shapes: Sequence[Shape], limit: int = 3) -> list[Shape]:
-    """The shapes that lack the fewest columns, then those that share the most."""
-    present = set(columns)
+    """The shapes that lack the fewest columns, a column that may be misnamed counted half; then the largest."""
 
-    def distance(shape: Shape) -> tuple[int, int]:
-        shared = len(present.intersection(shape.columns))
-        return len(shape.columns) - shared, -shared
+    def distance(shape: Shape) -> tuple[float, int]:
+        absent = [column for column in shape.columns if column not in columns]
+        excluded = sum(column in columns for column in shape.without)
+        misnamed = sum(_stand_in(column, columns, shape) is not None for column in absent)
+        return len(absent) - misnamed / 2 + excluded, len(absent) - len(shape.columns)
 
     by_name = {shape.name: shape for shape in reversed(shapes)}
     return sorted(by_name.values(), key=distance)[:limit]
@@ -62,6 +63,14 @@ def _missing(shape: Shape, columns: Sequence[str]) -> str:
     if not absent:
         excluded = [column for column in shape.without if column in columns]
         return f"nothing, but {', '.join(excluded) or 'its values'} do not belong to it"
+    named = ((column, _stand_in(column, columns, shape)) for column in absent)
+    return ", ".join(f"{column} (is '{found}' it?)" if found else column for column, found in named)
+
+
+def _stand_in(absent: str, columns: Sequence[str], shape: Shape) -> str | None:
+    """A column under another name: one spelt alike, or one of the usual names of a prompt."""
     spare = [column for column in columns if column not in shape.columns]
-    close = {column: get_close_matches(column, spare, n=1, cutoff=0.7) for column in absent}
-    return ", ".join(f"{column} (is {close[column][0]!r} it?)" if close[column] else column for column in absent)
+    alike = get_close_matches(absent, spare, n=1, cutoff=0.7)
+    if absent == "prompt":
+        alike += [name for name in PROMPT_NAMES if name in spare]
+    return alike[0] if alike else None

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from reward_models.data.examples import Example, Row
 
 
+PROMPT_NAMES = ("prompt", "question", "instruction", "input", "query", "context", "conversations", "conversation")
+
+
 def any_row(row: Row) -> bool:
     """Accept every row."""
     return True

@@ -24,7 +24,7 @@ from reward_models.data.fields import (
     remaining,
     text,
 )
-from reward_models.data.shape import Shape
+from reward_models.data.shape import PROMPT_NAMES, Shape
 
 USED = ("prompt", "chosen", "rejected", "margin", "label_chosen_preferred")
 
@@ -126,7 +126,7 @@ SHAPES = (
         ("chosen", "rejected"),
         transcripts,
         _has_transcripts,
-        ("prompt", "instruction"),
+        PROMPT_NAMES,
         silence=True,
     ),
     Shape(
@@ -134,21 +134,21 @@ SHAPES = (
         ("chosen", "rejected", "source"),
         sourced_chat,
         lambda row: is_messages(row.get("chosen")),
-        ("prompt", "instruction"),
+        PROMPT_NAMES,
     ),
     Shape(
         "conversations with a shared prompt",
         ("chosen", "rejected"),
         implicit_chat,
         lambda row: is_messages(row.get("chosen")),
-        ("prompt", "instruction", "conversations"),
+        PROMPT_NAMES,
     ),
     Shape(
         "texts with a shared prompt",
         ("chosen", "rejected"),
         implicit_text,
         lambda row: isinstance(row.get("chosen"), str) and not _has_transcripts(row),
-        ("prompt", "instruction", "conversations"),
+        PROMPT_NAMES,
     ),
     Shape("LLaMA-Factory alpaca", ("instruction", "chosen", "rejected"), alpaca),
     Shape("LLaMA-Factory sharegpt", ("conversations", "chosen", "rejected"), sharegpt),
