@@ -21,6 +21,7 @@ from reward_models.backbones import (
     locate,
     position_limit,
 )
+from reward_models.batching import equal_batches
 from reward_models.errors import ModelError
 from reward_models.formatting import Formatter, Text
 from reward_models.heads import POOLINGS, RewardHead, align_left, pool
@@ -175,10 +176,8 @@ class RewardModel(nn.Module):
     def score_ids(self, rows: Sequence[Sequence[int]], batch_size: int = 16) -> Tensor:
         """Score token ids, longest first in batches of equal lengths. Shape: N lists -> (N, K) float32 on the CPU."""
         scores = torch.zeros(len(rows), len(self.names))
-        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
         with _evaluating(self):
-            for first in range(0, len(order), batch_size):
-                chosen = order[first : first + batch_size]
+            for chosen in equal_batches([len(row) for row in rows], batch_size):
                 ids, mask = pad_right([rows[i] for i in chosen])
                 scores[chosen] = self(ids.to(self.device), mask.to(self.device)).cpu()
         return scores

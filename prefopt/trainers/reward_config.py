@@ -39,6 +39,9 @@ class RewardConfig(TrainingArguments):
     trainable_layers: int | None = field(
         default=None, metadata={"help": "train only the heads and the last N layers; unset: everything"}
     )
+    head_learning_rate: float | None = field(
+        default=None, metadata={"help": "peak learning rate of the heads, which start from nothing; unset: the same"}
+    )
 
     learning_rate: float = field(default=1e-5, metadata={"help": "peak learning rate"})
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "learning-rate schedule"})
@@ -62,5 +65,6 @@ class RewardConfig(TrainingArguments):
             raise UserError(f"max_length must be at least 4 tokens, got {self.max_length}")
         # The collator needs every column; the model's forward names only two of them.
         self.remove_unused_columns = False
-        self.dataloader_pin_memory = self.dataloader_pin_memory and torch.accelerator.is_available()
+        if not torch.accelerator.is_available():
+            self.dataloader_pin_memory = False
         super().__post_init__()

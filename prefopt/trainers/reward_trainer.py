@@ -152,6 +152,21 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
         return LengthGrouped(data["length"], group, seed)
 
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimiser of the arguments; the heads get a group of their own where they have their own rate."""
+        if self.optimizer is not None:
+            return self.optimizer
+        optimizer = super().create_optimizer(model)
+        if self.args.head_learning_rate is not None:
+            heads = set((model or self.model).score_head.parameters())
+            for group in list(optimizer.param_groups):
+                moved = [p for p in group["params"] if p in heads]
+                if moved:
+                    group["params"] = [p for p in group["params"] if p not in heads]
+                    optimizer.add_param_group({**group, "params": moved, "lr": self.args.head_learning_rate})
+                    break
+        return optimizer
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if not self.args.should_save:
             return

@@ -1,0 +1,107 @@
+"""``prefopt train-reward``: from preference pairs to a reward-model folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from prefopt.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from prefopt.trainers.reward import TrainedReward
+
+
+@dataclass
+class ModelArguments:
+    """What to start from."""
+
+    model: str = field(metadata={"help": "backbone: a model folder or hub name (decoder or encoder)"})
+    heads: list[str] = field(
+        default_factory=lambda: ["score"],
+        metadata={"help": "names of the heads; with several, the data's column head picks one for each row"},
+    )
+    pooling: str | None = field(
+        default=None, metadata={"help": "last (decoders), mean, cls or pooler (encoders); unset: last or mean"}
+    )
+    resume: str | None = field(
+        default=None, metadata={"help": "a checkpoint folder to go on from, or 'last' for the newest in output-dir"}
+    )
+
+
+@dataclass
+class DataArguments:
+    """What to learn from."""
+
+    data: str = field(metadata={"help": "preference pairs: .jsonl, .json, .parquet (also .gz) or a hub name"})
+    eval_data: str | None = field(default=None, metadata={"help": "held-out pairs in any of the same shapes"})
+    eval_split: int = field(
+        default=0, metadata={"help": "hold this many pairs of the data out, drawn by seed, where eval-data is unset"}
+    )
+    on_bad_row: str = field(default="raise", metadata={"help": "raise, or quarantine: write bad rows to a file"})
+    ties: str = field(default="drop", metadata={"help": "ties in the data: drop, or soft (label 1/2)"})
+
+
+def run(argv: list[str]) -> int:
+    """Parse, check the data, train, save, and print what came out."""
+    from prefopt.cli.arguments import parse
+    from prefopt.trainers.adapters import AdapterArguments
+    from prefopt.trainers.reward_config import RewardConfig
+
+    model, data, adapter, config = parse(
+        argv, "train-reward", ModelArguments, DataArguments, AdapterArguments, RewardConfig
+    )
+    train, held_out = _load(data, config.seed)
+
+    from prefopt.trainers.reward import train_reward
+
+    done = train_reward(
+        model.model,
+        train,
+        config,
+        held_out,
+        heads=tuple(model.heads),
+        pooling=model.pooling,
+        adapter=adapter,
+        resume_from=True if model.resume == "last" else model.resume,
+    )
+    _print(done, len(train))
+    return 0
+
+
+def _load(data: DataArguments, seed: int) -> tuple[Dataset, Dataset | None]:
+    from reward_models.data import load_preferences
+
+    if data.on_bad_row not in ("raise", "quarantine"):
+        raise UserError(f"on_bad_row must be raise or quarantine, got '{data.on_bad_row}'")
+    options: dict[str, Any] = {"on_bad_row": data.on_bad_row, "ties": data.ties}
+    train = load_preferences(data.data, **options)
+    if data.eval_data:
+        return train, load_preferences(data.eval_data, **options)
+    if data.eval_split <= 0:
+        return train, None
+    if data.eval_split >= len(train):
+        raise UserError(f"eval_split={data.eval_split} leaves nothing to train on: {data.data} has {len(train)} pairs")
+    parts = train.train_test_split(test_size=data.eval_split, seed=seed)
+    return parts["train"], parts["test"]
+
+
+def _print(done: TrainedReward, pairs: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="Reward model", title_justify="left", show_header=False)
+    table.add_row("folder", str(done.folder))
+    table.add_row("heads", ", ".join(done.model.names))
+    table.add_row(
+        "training pairs", f"{pairs - done.dropped:,}" + (f" ({done.dropped:,} dropped)" if done.dropped else "")
+    )
+    if done.truncated:
+        table.add_row("truncated pairs", f"{done.truncated:,}")
+    if done.skipped_steps:
+        table.add_row("skipped steps", f"{done.skipped_steps} (loss or gradient not finite)")
+    for name in ("loss", "accuracy", "margin", "mean_score"):
+        if name in done.metrics:
+            table.add_row(f"held-out {name.replace('_', ' ')}", f"{done.metrics[name]:.4f}")
+    Console().print(table)
