@@ -104,10 +104,13 @@ def test_every_yaml_parses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert match, f"{path.name}: the first line must be '# prefopt COMMAND --config {path.name}', it is {first!r}"
     command = importlib.import_module(COMMANDS[match[1]].module)
 
+    parse = arguments.parse
+
     def parse_then_stop(*given: object) -> None:
-        arguments.parse(*given)  # type: ignore[call-overload]
+        parse(*given)  # type: ignore[call-overload]
         raise ParsedError
 
-    monkeypatch.setattr(command, "parse", parse_then_stop)
+    monkeypatch.setattr(arguments, "parse", parse_then_stop)
+    monkeypatch.setattr(command, "parse", parse_then_stop, raising=False)
     with pytest.raises(ParsedError):
         command.run(["--config", str(path)])

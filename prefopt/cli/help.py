@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from prefopt.cli import COMMANDS
+from prefopt.cli.fields import collect
 from prefopt.cli.kinds import describe
 
 LIBRARIES = ("transformers", "trl")
@@ -34,13 +35,10 @@ def print_fields(command: str, dataclass_types: Sequence[type], everything: bool
 
     console = Console(highlight=False)
     summary = COMMANDS[command].help if command in COMMANDS else ""
-    positional = [
-        f.name.upper() for one in dataclass_types for f in dataclasses.fields(one) if f.metadata.get("positional")
-    ]
-    console.print(
-        " ".join(["Usage: prefopt", command, *positional, "[--config FILE.yaml] [--flag VALUE ...]"]),
-        markup=False,
-    )
+    bare = [field for field in collect(dataclass_types).values() if field.positional]
+    words = [field.name.upper() if field.required else f"[{field.name.upper()}]" for field in bare]
+    usage = ["Usage: prefopt", command, *words, "[--config FILE.yaml] [--flag VALUE ...]"]
+    console.print(" ".join(usage), markup=False)
     console.print(f"{summary}.\n" if summary else "", markup=False)
     for one in dataclass_types:
         own, inherited = _split(one)
@@ -83,6 +81,7 @@ def _print_group(console: Any, title: str, owner: type, fields: list[dataclasses
     table.add_column(ratio=1)
     for field in fields:
         words = " ".join(str(field.metadata.get("help", "")).split())
+        words += "." if words and not words.endswith(".") else ""
         note = f"[dim]{escape(describe(hints[field.name]))}; {escape(_default(field))}[/dim]"
         table.add_row(f"  [bold]--{field.name.replace('_', '-')}[/bold]", f"{escape(words)} {note}".strip())
     console.print(f"[bold]{escape(title)}[/bold]")

@@ -228,7 +228,7 @@ def test_help_shows_own_fields(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Usage: prefopt train [--config FILE.yaml]" in shown
     assert "What to read" in shown
     assert "--data" in shown
-    assert "File text; required" in shown
+    assert "File. text; required" in shown
     assert "a whole number; default 10" in shown
 
 
