@@ -10,13 +10,15 @@ from prefopt.report.palette import DARK, LIGHT, policy_colours, policy_markers
 from prefopt.report.record import RunRecord
 from prefopt.report.sections.accuracy import accuracy
 from prefopt.report.sections.data import data
+from prefopt.report.sections.diagnostics import diagnostics
 from prefopt.report.sections.examples import examples
+from prefopt.report.sections.learning import learning
 from prefopt.report.sections.length import lengths
 from prefopt.report.sections.pareto import trade_offs
 from prefopt.report.sections.parts import Missing
 from prefopt.report.sections.reward_model import reward_model
-from prefopt.report.sections.training import diagnostics, learning, weighting
 from prefopt.report.sections.verdict import tiles, verdict
+from prefopt.report.sections.weighting import weighting
 from prefopt.report.words import duration
 
 ORDER = (accuracy, learning, weighting, trade_offs, reward_model, lengths, examples, diagnostics, data)

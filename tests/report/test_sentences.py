@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 
 from prefopt.report import DataCheck, Estimate, Goal, RunRecord
+from prefopt.report.movement import direction
 from prefopt.report.sections.accuracy import accuracy, others
 from prefopt.report.sections.data import data
+from prefopt.report.sections.diagnostics import diagnostics
+from prefopt.report.sections.learning import learning, outcome
 from prefopt.report.sections.length import averages, dependence, strength
 from prefopt.report.sections.pareto import compared, standing
 from prefopt.report.sections.parts import Missing
 from prefopt.report.sections.reward_model import calibration, margin, ranking, subsets
-from prefopt.report.sections.training import diagnostics, direction, learning, outcome, shifts
 from prefopt.report.sections.verdict import tiles, verdict
-from prefopt.report.series import Series, series
+from prefopt.report.sections.weighting import shifts
+from prefopt.report.series import Series, front, series
+from prefopt.report.words import duration, listing, number, percent, plural, points
 from tests.report.record import literal
 
 
@@ -127,7 +131,7 @@ def test_learning_names_what_rose_and_what_stayed():
     assert not isinstance(section, Missing)
     assert section.finding == "During training, verifier rose; brevity stayed level."
     assert [plain(figure.caption) for figure in section.figures] == [
-        "Rose: 0.10 to 0.50.",
+        "Rose from 0.10 to 0.50.",
         "Stayed level: -1.00 to -1.00.",
     ]
     assert len(series(literal().history, "reward/brevity").values) == 19
@@ -174,10 +178,11 @@ def test_diagnostics_count_groups_without_signal_and_unscored_completions():
     assert plain(section.finding) == (
         "Groups without signal went from 40 % to 25 %. 1 completion was left unscored and masked."
     )
+    assert [figure.caption for figure in section.figures] == ["Fell from 0.40 to 0.25.", "1 in all."]
 
 
 def test_trade_offs():
-    """verifier rises from 0.12 to 0.43 with intervals apart, brevity falls from -1.0 to -1.4: neither beats the other."""
+    """verifier rises from 0.12 to 0.43, brevity falls from -1.0 to -1.4, intervals apart: neither beats the other."""
     record = literal()
     assert plain(compared(record, ["verifier", "brevity"])) == (
         "Against base, tuned scores higher on verifier (0.12 to 0.43) and scores lower on brevity (-1.00 to -1.40)."
@@ -185,10 +190,42 @@ def test_trade_offs():
     assert standing(list(record.policies), ["verifier", "brevity"]) == (
         "With all 2 rewards taken together, base and tuned lie on the front."
     )
-    assert standing(list(record.policies), ["verifier"]) == (
-        "With all 1 rewards taken together, tuned lies on the front; for base another policy is at least as good "
+    worse = replace(record.policies[0], rewards={"verifier": Estimate(0.12), "brevity": Estimate(-1.4)})
+    assert standing([worse, record.policies[1]], ["verifier", "brevity"]) == (
+        "With all 2 rewards taken together, tuned lies on the front; for base another policy is at least as good "
         "on every one."
     )
+
+
+def test_the_front_keeps_ties_and_drops_what_is_dominated():
+    """b beats c in both; a and b each win one; d equals b and neither dominates the other."""
+    assert front({"a": (3, 1), "b": (1, 3), "c": (0, 2), "d": (1, 3)}) == ["a", "b", "d"]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (number(0.0), "0.00"),
+        (number(-0.001), "-0.001"),
+        (number(-0.0), "0.00"),
+        (number(12345.6), "12,346"),
+        (number(float("nan")), "–"),
+        (percent(0.0), "0 %"),
+        (percent(0.034), "3.4 %"),
+        (percent(0.436), "44 %"),
+        (percent(1.0), "100 %"),
+        (points(0.0312), "3.1"),
+        (points(-0.02, like=0.31), "-2"),
+        (duration(0.42), "0.4 s"),
+        (duration(59.7), "1 min 00 s"),
+        (duration(3725), "1 h 02 min"),
+        (listing(["a", "b", "c"]), "a, b and c"),
+        (plural(1, "pair"), "1 pair"),
+        (plural(1800, "row"), "1,800 rows"),
+    ],
+)
+def test_figures_as_words(written, expected):
+    assert plain(written) == expected
 
 
 def test_overlapping_intervals_are_not_called_higher():

@@ -1,0 +1,55 @@
+"""How the rewards were weighed against one another, step by step."""
+
+from __future__ import annotations
+
+from prefopt.report.palette import reward_colours
+from prefopt.report.plots.learning import weights
+from prefopt.report.record import RunRecord
+from prefopt.report.sections.parts import Figure, Key, Missing, Section
+from prefopt.report.series import Series, reward_names, series
+from prefopt.report.words import listing, number
+
+
+def weighting(record: RunRecord) -> Section | Missing:
+    """All weights in one figure."""
+    names = reward_names(record)
+    lines = {name: series(record.history, f"weight/{name}") for name in names}
+    lines = {name: line for name, line in lines.items() if line}
+    if not lines:
+        return Missing("No weights of the rewards were logged.")
+    colours = reward_colours(names)
+    return Section(
+        anchor="weights",
+        title="How the rewards were weighed",
+        short="Weights",
+        finding=shifts(lines),
+        legend=tuple(
+            Key(name, colours[name], detail=" to ".join(number(end) for end in line.first_and_last()))
+            for name, line in lines.items()
+        ),
+        note="Faint: every logged step. Bold: the moving mean. The figures are means over the first and the last "
+        "tenth of the steps.",
+        figures=(Figure("Weight of each reward", weights(lines, colours), heaviest(lines)),),
+    )
+
+
+def shifts(lines: dict[str, Series]) -> str:
+    """Say how far each weight moved, or that all of them stood still."""
+    if all(float(line.values.max() - line.values.min()) < 1e-6 for line in lines.values()):
+        fixed = listing([f"{name} {number(line.values[0])}" for name, line in lines.items()])
+        return f"The weights were fixed: {fixed}."
+    parts = []
+    for name, line in lines.items():
+        first, last = (number(end) for end in line.first_and_last())
+        parts.append(f"{name} stayed at {last}" if first == last else f"{name} went from {first} to {last}")
+    return f"Of the weights, {listing(parts)}."
+
+
+def heaviest(lines: dict[str, Series]) -> str:
+    """Name the reward that weighs most at the end."""
+    ends = {name: line.first_and_last()[1] for name, line in lines.items()}
+    name = max(ends, key=lambda entry: ends[entry])
+    level = [other for other, weight in ends.items() if number(weight) == number(ends[name])]
+    if len(level) > 1:
+        return f"At the end {listing(level)} weigh most, {number(ends[name])} each."
+    return f"At the end {name} weighs most ({number(ends[name])})."
