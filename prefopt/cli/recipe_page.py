@@ -26,7 +26,8 @@ def print_page(facts: dict[str, Any]) -> None:
     console.print(f"[dim]{escape(facts['title'])}{', ' if paper else ''}{paper}. Kind: {facts['kind']}.[/dim]\n")
     _print_composition(console, facts)
     _print_formulas(console, facts)
-    _print_needs(console, facts["needs"])
+    if facts["objective"] or facts["needs"]:
+        _print_needs(console, facts["needs"])
     _heading(console, "Settings")
     settings = ", ".join(f"{name}={value!r}" for name, value in facts["settings"].items())
     _paragraph(console, escape(settings or "none of its own; every slot can be replaced by name"))
@@ -46,6 +47,9 @@ def _print_composition(console: Console, facts: dict[str, Any]) -> None:
         mark = "[bold]*[/bold]" if part["own"] and not facts["baseline"] else " "
         table.add_row(f" {mark} {part['slot']}", f"{part['part']}({escape(settings)})", escape(part["summary"]))
     console.print(table)
+    if not facts["objective"]:
+        console.print()
+        return
     notes = ["the baseline of its kind" if facts["baseline"] else "* differs from the baseline of its kind"]
     notes += [f"empty: {', '.join(facts['empty_slots'])}"] if facts["empty_slots"] else []
     _paragraph(console, f"[dim]{'; '.join(notes)}[/dim]")

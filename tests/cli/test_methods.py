@@ -65,7 +65,7 @@ def test_every_page_says_what_the_recipe_computes(capsys: pytest.CaptureFixture[
     assert main(["methods", name]) == 0
     shown = capsys.readouterr().out
     assert [part["part"] for part in page["composition"] if f"{part['part']}(" not in shown] == []
-    assert [heading for heading in ("Composition", "Formulas", "Needs", "Settings") if heading not in shown] == []
+    assert [heading for heading in ("Composition", "Formulas", "Settings") if heading not in shown] == []
 
 
 def test_unknown_recipe_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
