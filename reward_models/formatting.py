@@ -34,10 +34,14 @@ class Formatter:
 
     Where the whole is longer than ``max_length`` the prompt loses tokens on its left, then the completion on its
     right, and both counts are reported in `Encoded`.
+
+    With ``as_generated`` a prompt is exactly what generation will be given: ``start`` is only what the tokenizer itself
+    puts before a text, and nothing before a rendered chat template. So a policy is trained on what it is asked later.
     """
 
     tokenizer: Any
     max_length: int | None = None
+    as_generated: bool = False
 
     @cached_property
     def start(self) -> list[int]:
@@ -50,6 +54,8 @@ class Formatter:
         else:
             return []
         before = list(whole[:i])
+        if self.as_generated:
+            return before
         bos = self.tokenizer.bos_token_id
         # Some fast tokenizers name a bos token, or a cls token, without adding it themselves.
         if not before and bos is not None and bos != self.tokenizer.eos_token_id:
@@ -80,7 +86,8 @@ class Formatter:
         else:
             first, second = self._render(prompt, completion)
             # A chat template writes its own start token.
-            start = [] if self._template and self._ids(first)[: len(self.start)] == self.start else self.start
+            has_own = self.as_generated or self._ids(first)[: len(self.start)] == self.start
+            start = [] if self._template and has_own else self.start
         return self._join(start, self._ids(first), self._ids(second))
 
     @property

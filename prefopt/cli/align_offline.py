@@ -1,0 +1,49 @@
+"""``prefopt align-offline``: align a model on preference pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from prefopt.cli.arguments import parse
+
+
+@dataclass
+class AlignOfflineArguments:
+    """What is aligned, and on what."""
+
+    model: str = field(metadata={"help": "folder or hub name of a causal language model"})
+    data: str = field(metadata={"help": "preference pairs: jsonl, json, parquet (also .gz), or a hub name"})
+    eval_data: str | None = field(default=None, metadata={"help": "held-out pairs"})
+    dtype: Literal["float32", "bfloat16", "auto"] = field(
+        default="float32",
+        metadata={"help": "of the weights in memory; --bf16 computes in bfloat16 over float32 weights"},
+    )
+    resume: bool = field(default=False, metadata={"help": "go on from the last checkpoint in output_dir"})
+
+
+def run(argv: list[str]) -> int:
+    """Train, save, evaluate, and say where everything is."""
+    from prefopt.trainers.offline import AdapterArguments, OfflineConfig, align_offline
+
+    arguments, adapter, config = parse(argv, "align-offline", AlignOfflineArguments, AdapterArguments, OfflineConfig)
+    done = align_offline(
+        arguments.model,
+        arguments.data,
+        config,
+        arguments.eval_data,
+        adapter=adapter,
+        resume_from=arguments.resume or None,
+        dtype=arguments.dtype,
+    )
+    if config.process_index == 0:
+        _print_result(done.folder, config.recipe, done.metrics)
+    return 0
+
+
+def _print_result(folder: Path, recipe: str, metrics: dict[str, float]) -> None:
+    print(f"{recipe}: aligned model in {folder}, log lines in {folder / 'history.jsonl'}")
+    shown = {name: value for name, value in metrics.items() if name == "loss" or name.startswith("rewards/")}
+    if shown:
+        print("held out: " + ", ".join(f"{name} {value:.4f}" for name, value in shown.items()))

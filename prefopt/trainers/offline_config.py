@@ -1,0 +1,71 @@
+"""Settings of an offline alignment run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from transformers import TrainingArguments
+
+from prefopt.errors import UserError, nearest
+
+OverLength = Literal["truncate_prompt", "truncate_response", "refuse"]
+OnBadRow = Literal["raise", "quarantine"]
+
+
+@dataclass
+class OfflineConfig(TrainingArguments):
+    """transformers' TrainingArguments, and what preference optimisation adds."""
+
+    recipe: str = field(default="dpo", metadata={"help": "method; `prefopt methods` lists them"})
+    recipe_settings: dict[str, Any] | None = field(
+        default=None, metadata={"help": "the recipe's settings and slots: {beta: 0.05, pair_weight: wpo}"}
+    )
+    max_length: int | None = field(
+        default=None, metadata={"help": "longest prompt + response in tokens; unset: the model's limit, at most 2048"}
+    )
+    over_length: OverLength = field(
+        default="truncate_prompt",
+        metadata={
+            "help": "a pair longer than max_length: truncate_prompt (on its left, the same for both answers), "
+            "truncate_response (on its right, without end token) or refuse (a bad row)"
+        },
+    )
+    on_bad_row: OnBadRow = field(
+        default="raise", metadata={"help": "a bad row stops the run (raise) or goes to a file with its reason"}
+    )
+    reference_model: str | None = field(
+        default=None, metadata={"help": "folder of the reference; unset: a copy of the weights in memory at the start"}
+    )
+    precompute_reference: bool = field(
+        default=False,
+        metadata={"help": "compute the reference's log-probabilities once before training, and free its memory"},
+    )
+    reference_cache_dir: str | None = field(
+        default=None,
+        metadata={"help": "where they are kept, by content of weights and tokens; unset: output_dir/reference_cache"},
+    )
+    disable_dropout: bool = field(default=True, metadata={"help": "train without dropout"})
+
+    learning_rate: float = field(
+        default=5e-7, metadata={"help": "peak learning rate; about 10 times as much with LoRA"}
+    )
+    warmup_steps: float = field(default=0.1, metadata={"help": "warm-up, in steps or as a share of all steps"})
+    num_train_epochs: float = field(default=1.0, metadata={"help": "passes over the pairs"})
+    logging_steps: float = field(default=10, metadata={"help": "steps between two log lines"})
+    report_to: str | list[str] | None = field(default="none", metadata={"help": "where to log: none, wandb, ..."})
+
+    def __post_init__(self) -> None:
+        for name, valid in (("over_length", OverLength), ("on_bad_row", OnBadRow)):
+            value = getattr(self, name)
+            if value not in get_args(valid):
+                raise UserError(f"{name} must be one of {', '.join(get_args(valid))}, not '{value}'."
+                                f"{nearest(str(value), get_args(valid))}")  # fmt: skip
+        if self.max_length is not None and self.max_length < 2:
+            raise UserError(f"max_length must be at least 2 tokens, got {self.max_length}")
+        # The collator needs every column; the model's forward names only two of them.
+        self.remove_unused_columns = False
+        super().__post_init__()
+        # Losses of pairs are summed over the whole batch: one process drives one device.
+        if self.n_gpu > 1:
+            self._n_gpu = 1

@@ -1,0 +1,220 @@
+"""A transformers.Trainer for the offline objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor, nn
+from transformers import EvalPrediction, Trainer
+
+from prefopt.batch import PairOutputs, Pairs
+from prefopt.offline import OfflineObjective
+from prefopt.trainers.guards import FiniteStepsMixin
+from prefopt.trainers.history import HistoryFile, Tally
+from prefopt.trainers.logprobs import attach_head, needed_statistics, pair_outputs, token_statistics
+from prefopt.trainers.offline_config import OfflineConfig
+from prefopt.trainers.pair_batches import EpochShuffle, PairBatchCollator, PairRows, pairs_of
+from prefopt.trainers.pair_reference import ReferenceLogps, bare
+from prefopt.trainers.pair_tokens import PairTokens, check_pairs, label_columns, tokenise_pairs
+from prefopt.trainers.policies import context_limit, prepare_tokenizer
+from prefopt.trainers.reference_cache import cache_key, compute_reference, with_reference
+from prefopt.trainers.sampling_order import LengthGrouped
+from reward_models.freezing import disable_dropout
+
+
+class OfflineTrainer(FiniteStepsMixin, Trainer):
+    """`transformers.Trainer` on preference pairs; the loss is the mean over all pairs of the optimiser batch.
+
+    Micro-batches, gradient accumulation and the number of processes do not change it. A reference is kept only where
+    the objective reads one. Metrics of the objective are computed on logging steps only, over that step's pairs.
+
+    Args:
+        model: a causal language model, or a PEFT model.
+        args: an `OfflineConfig`; its ``recipe`` is not read here.
+        objective: what is minimised.
+        train_dataset: rows with prompt, chosen, rejected, and the labels that the objective reads.
+        eval_dataset: the same, or None.
+        processing_class: the tokenizer.
+        fresh_adapter: the PEFT model's adapter changes nothing yet, so its base can act as the reference.
+        other: passed to `transformers.Trainer`.
+
+    Raises:
+        UserError: data or settings that the user can mend.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        args: OfflineConfig,
+        objective: OfflineObjective,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Dataset | None = None,
+        processing_class: Any = None,
+        fresh_adapter: bool = False,
+        **other: Any,
+    ) -> None:
+        self.objective = objective
+        self.statistics = needed_statistics(objective)
+        self.labels = label_columns(objective.needs)
+        if args.disable_dropout:
+            disable_dropout(model)
+        pad_id = prepare_tokenizer(processing_class)
+        limit = context_limit(processing_class, bare(model).config, args.max_length)
+        self.encoded: dict[str, PairTokens] = {}
+        for name, data in (("training data", train_dataset), ("evaluation data", eval_dataset)):
+            if data is not None:
+                check_pairs(data, objective.needs, name)
+                file = Path(args.output_dir) / f"quarantine_{name.split()[0]}_lengths.jsonl"
+                self.encoded[name] = tokenise_pairs(
+                    data, processing_class, limit, args.over_length, objective.needs, args.on_bad_row, file, name
+                )
+        self.reference = ReferenceLogps(objective.reference, model, fresh_adapter) if self.wants_reference else None
+        attach_head(bare(model), self.statistics)
+        self.measured = Tally(())
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=PairBatchCollator(pad_id, self.labels),
+            train_dataset=self._rows("training data"),
+            eval_dataset=self._rows("evaluation data"),
+            processing_class=processing_class,
+            compute_metrics=pair_metrics,
+            **other,
+        )
+        self.loss_is_scaled_for_ga = True  # by the number of pairs in the whole batch, see compute_loss
+        self.add_callback(HistoryFile(Path(args.output_dir) / "history.jsonl"))
+        if self.reference is not None:
+            weights = self.reference.fingerprint(model) if args.precompute_reference else ""
+            self.reference.place(self.accelerator)
+            if weights:
+                self._precompute(self.reference, weights)
+
+    @property
+    def wants_reference(self) -> bool:
+        """Whether any part reads reference log-probabilities."""
+        return "ref_logps" in self.objective.needs
+
+    def rows_of(self, inputs: Any) -> list[str]:
+        """Row numbers of the training data."""
+        return [f"row {i}" for i in inputs["row"].tolist()]
+
+    def outputs(self, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[PairOutputs, PairOutputs | None, Pairs]:
+        """What the objective takes: policy, reference where it is read, and pairs."""
+        found = token_statistics(model, self._causal(), batch, self.statistics)
+        reference = None
+        if "ref_logps" in batch:
+            reference = pair_outputs({"logps": batch["ref_logps"]})
+        elif self.reference is not None:
+            reference = pair_outputs({"logps": self.reference(batch, self.model, self.accelerator)})
+        return pair_outputs(found), reference, pairs_of(batch, self.labels)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Mapping[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """Sum of this micro-batch's losses over the number of pairs in the whole optimiser batch."""
+        policy, reference, pairs = self.outputs(model, inputs)
+        real = inputs["weight"] > 0
+        losses = self.objective.losses(policy, reference, pairs)
+        total = torch.where(real, losses, torch.zeros_like(losses)).sum()
+        if model.training and self._is_logging_step():
+            rows = real.nonzero().squeeze(1)
+            seen = None if reference is None else reference[rows]
+            self.measured.add_local(self.objective.metrics(policy[rows], seen, pairs[rows]))
+        if num_items_in_batch is None:
+            loss = total / real.sum().clamp(min=1)
+        else:
+            # Gradients are averaged over processes afterwards.
+            loss = total / num_items_in_batch * self.accelerator.num_processes
+        return (loss, {"losses": losses}) if return_outputs else loss
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
+        pairs = torch.stack([batch["weight"].sum() for batch in batch_samples]).sum().to(device)
+        return self.accelerator.reduce(pairs, reduction="sum") if self.accelerator.num_processes > 1 else pairs
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[None, Tensor, Tensor]:
+        """Loss and rewards of each pair; their exact means are taken over all of them at the end."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            batch = self.outputs(model, inputs)
+            losses, scores = self.objective.losses(*batch), self.objective.scores(*batch)
+        rewards = [self.objective.link.beta * score for score in scores]
+        return None, torch.stack([losses, *rewards], dim=1), inputs["weight"]
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the objective's metrics to a training log line."""
+        if "loss" in logs:
+            logs |= self.measured.collect(self.accelerator)
+            if self.finite_steps.skipped:
+                logs["skipped_steps"] = self.finite_steps.skipped
+        super().log(logs, start_time)
+
+    def _is_logging_step(self) -> bool:
+        step, every = self.state.global_step + 1, self.state.logging_steps
+        if self.args.logging_strategy != "steps" or not every:
+            return self.args.logging_strategy == "epoch"
+        return step % every == 0 or (step == 1 and self.args.logging_first_step)
+
+    def _causal(self) -> Any:
+        return bare(self.accelerator.unwrap_model(self.model))
+
+    def _rows(self, name: str) -> PairRows | None:
+        return PairRows(self.encoded[name].rows) if name in self.encoded else None
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        together = self.args.train_batch_size * self.args.world_size
+        if self.args.train_sampling_strategy == "group_by_length":
+            group = together * self.args.gradient_accumulation_steps
+            return LengthGrouped([len(row["prompt_ids"]) + len(row["chosen_ids"]) for row in rows.rows], group, seed)
+        if self.args.train_sampling_strategy != "random":
+            return super()._get_train_sampler(train_dataset)
+        return EpochShuffle(len(rows), together if self.args.world_size > 1 else 1, seed)
+
+    def _precompute(self, reference: ReferenceLogps, weights: str) -> None:
+        """Replace the reference model by its log-probabilities, from the cache where it has them."""
+        folder = Path(self.args.reference_cache_dir or Path(self.args.output_dir) / "reference_cache")
+        precision = f"{self.accelerator.mixed_precision} {self._causal().dtype}"
+
+        def compute(rows: Dataset) -> dict[str, list[Tensor]]:
+            return compute_reference(
+                rows, lambda batch: reference(batch, self.model, self.accelerator), self.data_collator,
+                self.accelerator, self.args.eval_batch_size, self.args.disable_tqdm,
+            )  # fmt: skip
+
+        for data in (self.train_dataset, self.eval_dataset):
+            if data is not None:
+                key = cache_key(weights, data.rows, precision)
+                data.rows = with_reference(data.rows, folder, key, compute, self.accelerator.is_main_process)
+        self.reference = None
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        if not self.args.should_save:
+            return
+        folder = Path(output_dir or self.args.output_dir)
+        self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict)
+        self.processing_class.save_pretrained(folder)
+        (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
+
+
+def pair_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    """Means over pairs. Shape: predictions (N, 3) = loss, reward of chosen, reward of rejected."""
+    losses, chosen, rejected = np.asarray(prediction.predictions, dtype=np.float64).T
+    return {
+        "loss": float(losses.mean()),
+        "rewards/chosen": float(chosen.mean()),
+        "rewards/rejected": float(rejected.mean()),
+        "rewards/margin": float((chosen - rejected).mean()),
+        "rewards/accuracy": float((chosen > rejected).mean()),
+    }

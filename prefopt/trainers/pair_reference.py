@@ -1,0 +1,109 @@
+"""The reference model of an offline run: in memory as the objective says, or nowhere."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from trl.models import prepare_deepspeed, prepare_fsdp
+
+from prefopt.errors import UserError
+from prefopt.offline.reference import Folder
+from prefopt.offline.slots import Reference
+from prefopt.trainers.logprobs import attach_head, token_statistics
+from prefopt.trainers.policies import load_policy
+from reward_models.freezing import disable_dropout
+
+
+def is_adapted(model: Any) -> bool:
+    """Whether the model is a PEFT model."""
+    return hasattr(model, "peft_config") and hasattr(model, "disable_adapter")
+
+
+def bare(model: Any) -> Any:
+    """Return the causal language model inside a PEFT model, or the model itself."""
+    return model.get_base_model() if is_adapted(model) else model
+
+
+class ReferenceLogps:
+    """Gives reference log-probabilities of a batch, from a frozen model or from the policy without its adapter.
+
+    Args:
+        reference: what the objective asks for.
+        policy: the policy before training, without the chunked head.
+        fresh_adapter: its adapter was made for this run and changes nothing yet, so that the weights in memory at the
+            start are those without it. A policy that brings a trained adapter is copied whole.
+
+    Raises:
+        UserError: a folder without weights, or with another vocabulary.
+    """
+
+    def __init__(self, reference: Reference, policy: Any, fresh_adapter: bool) -> None:
+        self.model: Any = None
+        if isinstance(reference, Folder):
+            self.model = load_policy(reference.path, str(bare(policy).dtype).removeprefix("torch."))
+            theirs, ours = (m.get_input_embeddings().num_embeddings for m in (self.model, bare(policy)))
+            if theirs != ours:
+                raise UserError(f"the reference {reference.path} has {theirs} token embeddings, the policy {ours}")
+        elif not fresh_adapter:
+            self.model = copy.deepcopy(policy)
+            bare(self.model).__dict__.pop("forward", None)  # a patched one would still run the policy
+        if self.model is not None:
+            disable_dropout(self.model)
+            attach_head(bare(self.model))
+            self.model.requires_grad_(False).eval()
+
+    def fingerprint(self, policy: Any) -> str:
+        """Return a SHA-256 of the weights that act as the reference; before `place`, which may shard them."""
+        return fingerprint(policy if self.model is None else self.model)
+
+    def place(self, accelerator: Any) -> None:
+        """Put the model on this run's devices."""
+        if self.model is not None:
+            self.model = placed(self.model, accelerator)
+
+    @torch.no_grad()
+    def __call__(self, batch: Mapping[str, Tensor], policy: Any, accelerator: Any) -> Tensor:
+        """Return ``(2N, T - 1)``; see `token_statistics`."""
+        if self.model is not None:
+            return token_statistics(self.model, bare(accelerator.unwrap_model(self.model)), batch)["logps"]
+        adapted = accelerator.unwrap_model(policy)
+        with without_adapter(adapted):
+            return token_statistics(adapted, bare(adapted), batch)["logps"]
+
+
+def placed(model: nn.Module, accelerator: Any) -> nn.Module:
+    """Put a reference on this run's devices, sharded as the run asks."""
+    if getattr(accelerator.state, "deepspeed_plugin", None) is not None:
+        return prepare_deepspeed(model, accelerator)
+    if getattr(accelerator.state, "fsdp_plugin", None) is not None:
+        return prepare_fsdp(model, accelerator)
+    return accelerator.prepare_model(model, evaluation_mode=True)
+
+
+@contextmanager
+def without_adapter(model: Any) -> Iterator[None]:
+    """Run a PEFT model as its base, in evaluation mode."""
+    training = model.training
+    model.eval()
+    try:
+        with model.disable_adapter():
+            yield
+    finally:
+        model.train(training)
+
+
+def fingerprint(model: Any) -> str:
+    """Return a SHA-256 of the weights that act as the reference, adapters that are disabled left out."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        if is_adapted(model) and "lora_" in name:
+            continue
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

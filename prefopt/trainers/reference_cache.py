@@ -1,0 +1,85 @@
+"""Reference log-probabilities on disk, found again by the content that they follow from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from datasets import Dataset
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+SIDES = ("chosen", "rejected")
+
+
+def cache_key(model_hash: str, rows: Dataset, precision: str) -> str:
+    """Return a SHA-256 of the reference's weights, the precision, and every token of every row.
+
+    Tokenizer, chat template and truncation act through the tokens alone, so any change of theirs that matters changes
+    the key, and none that doesn't.
+    """
+    digest = hashlib.sha256(f"{model_hash} {precision}".encode())
+    for row in rows:
+        for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
+            digest.update(f"{len(row[name])}:{','.join(map(str, row[name]))};".encode())
+    return digest.hexdigest()
+
+
+def with_reference(
+    rows: Dataset, folder: Path, key: str, compute: Callable[[Dataset], Mapping[str, Sequence[Tensor]]], writer: bool
+) -> Dataset:
+    """Return the rows with columns ``ref_chosen_logps`` and ``ref_rejected_logps``, from the file or computed once.
+
+    Args:
+        rows: tokenised pairs.
+        folder: where the file is.
+        key: see `cache_key`.
+        compute: gives for each side one tensor a row, a value a response token; called on all processes together.
+        writer: whether this process writes the file.
+    """
+    file = folder / f"{key}.safetensors"
+    if file.exists():
+        found = load_file(file)
+        values = {side: list(found[side].split(found[f"{side}_lengths"].tolist())) for side in SIDES}
+    else:
+        values = {side: list(column) for side, column in compute(rows).items()}
+        if writer:
+            _write(file, values)
+    for side in SIDES:
+        rows = rows.add_column(f"ref_{side}_logps", [value.tolist() for value in values[side]])  # type: ignore[call-arg]
+    return rows
+
+
+def compute_reference(
+    rows: Dataset, logps: Callable[[Any], Tensor], collate: Callable[[list[Any]], dict[str, Tensor]], accelerator: Any,
+    batch_size: int, quiet: bool,
+) -> dict[str, list[Tensor]]:  # fmt: skip
+    """Return for each side and row the log-probabilities of its response tokens, computed by all processes together."""
+    rank, world = accelerator.process_index, accelerator.num_processes
+    mine: list[tuple[int, Tensor, Tensor]] = []
+    starts = range(rank * batch_size, len(rows), world * batch_size)
+    for start in tqdm(starts, desc="Reference log-probabilities", disable=quiet or rank > 0):
+        picked = range(start, min(start + batch_size, len(rows)))
+        batch = {name: value.to(accelerator.device) for name, value in collate([rows[i] for i in picked]).items()}
+        found, mask = logps(batch).float().cpu(), batch["response_mask"][:, 1:].cpu()
+        values = [row[keep] for row, keep in zip(found, mask, strict=True)]
+        mine += [(i, values[j], values[len(picked) + j]) for j, i in enumerate(picked)]
+    everything = sorted(gather_object(mine) if world > 1 else mine, key=lambda item: item[0])
+    return {side: [item[1 + k] for item in everything] for k, side in enumerate(SIDES)}
+
+
+def _write(file: Path, values: Mapping[str, list[Tensor]]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, Any] = {}
+    for side in SIDES:
+        tensors[side] = torch.cat(values[side])
+        tensors[f"{side}_lengths"] = torch.tensor([len(value) for value in values[side]])
+    waiting = file.with_suffix(f".tmp-{os.getpid()}")
+    save_file(tensors, waiting)
+    os.replace(waiting, file)
