@@ -64,6 +64,35 @@ class Tree:
         return [*trees, replace(self, responses=taken)]
 
 
+def plant(
+    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], share: bool = True, budget: int | None = None
+) -> tuple[list[Tree], list[int]]:
+    """Group responses by equal prompts.
+
+    Args:
+        prompts, responses: token ids, one prompt a response.
+        share: False gives every response a row of its own, for models that a tree would be wrong for (see ``why_not``).
+        budget: trees of more tokens are split.
+
+    Returns:
+        The trees, in the order in which their prompts first occur, and the place of each response among the responses
+        of all trees: ``scores_of_trees[places]`` are the scores in the order of ``responses``.
+    """
+    members: dict[object, list[int]] = {}
+    for i, prompt in enumerate(prompts):
+        members.setdefault(tuple(prompt) if share else i, []).append(i)
+    trees: list[Tree] = []
+    order: list[int] = []
+    for rows in members.values():
+        tree = Tree(prompts[rows[0]], [responses[i] for i in rows])
+        trees += tree.split(budget) if budget else [tree]
+        order += rows
+    places = [0] * len(order)
+    for place, i in enumerate(order):
+        places[i] = place
+    return trees, places
+
+
 @dataclass(frozen=True)
 class TreeBatch:
     """Trees as rows of one batch.
@@ -116,6 +145,11 @@ class TreeBatch:
         """Return the batch on another device."""
         return TreeBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
+    @property
+    def plain(self) -> bool:
+        """Every row holds one response: an ordinary padded batch."""
+        return len(self.rows) == len(self.input_ids)
+
     def attention_mask(self) -> Tensor:
         """Return ``(R, 1, T, T)`` bool: whether query ``q`` sees key ``k``.
 
@@ -129,7 +163,9 @@ class TreeBatch:
         return ((visible & earlier) | (index[:, None] == index[None, :]))[:, None]
 
     def model_inputs(self, config: Any, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
-        """Return the arguments of a Hugging Face decoder's forward pass."""
+        """Return the arguments of a Hugging Face model, those of an ordinary padded batch where it is ``plain``."""
+        if self.plain:
+            return {"input_ids": self.input_ids, "attention_mask": (self.segments != PADDING).long()}
         mask = self.attention_mask()
         if getattr(config, "_attn_implementation", "sdpa") == "eager":
             mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)

@@ -24,7 +24,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from reward_models.prefix_tree import Tree, TreeBatch, why_not
+from reward_models.prefix_tree import Tree, TreeBatch, plant, why_not
 
 SIZES = {
     "vocab_size": 50,
@@ -162,6 +162,22 @@ def test_split_keeps_responses_in_order_within_the_budget():
     assert [[len(r) for r in part.responses] for part in parts] == [[2, 2], [9], [1]]
     assert [r for part in parts for r in part.responses] == list(tree.responses)
     assert all(part.prompt == tree.prompt for part in parts)
+
+
+def test_equal_prompts_share_a_tree():
+    """Prompts a, b, a: two trees; the third response is the second of the first tree, so places are 0, 2, 1."""
+    trees, places = plant([[1], [2], [1]], [[10], [20], [11]])
+    assert trees == [Tree([1], [[10], [11]]), Tree([2], [[20]])]
+    assert places == [0, 2, 1]
+    assert plant([[1], [2], [1]], [[10], [20], [11]], share=False)[1] == [0, 1, 2]
+
+
+def test_rows_of_one_response_are_an_ordinary_batch():
+    """No 4-D mask and no position ids are needed, so that any model takes them."""
+    trees, _ = plant([[1], [1, 2]], [[3], [4]], share=False)
+    inputs = TreeBatch.collate(trees).model_inputs(CONFIGS["llama"])
+    assert inputs["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
+    assert set(inputs) == {"input_ids", "attention_mask"}
 
 
 def test_a_prompt_without_tokens_is_refused():
