@@ -85,9 +85,10 @@ class ScoreStore:
         self._scores.close()
         shutil.rmtree(self.folder)
 
-    def close(self) -> None:
-        """Release the database; the folder stays for the next attempt."""
+    def discard(self) -> None:
+        """Remove the folder: there was nothing to keep."""
         self._scores.close()
+        shutil.rmtree(self.folder)
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -100,7 +100,7 @@ def score_file(
             progress(report.rows)
         report.quarantined = quarantine.count
     if not shards:
-        store.close()
+        store.discard()
         raise DataError(f"{source}: no rows to score")
     store.finish(shards)
     return report
