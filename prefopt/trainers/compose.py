@@ -1,0 +1,113 @@
+"""The objective of an online run: recipe, weighting, weights and lengths, checked before anything loads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from prefopt import recipes
+from prefopt.batch import NEEDS
+from prefopt.errors import UserError
+from prefopt.online.objective import OnlineObjective
+
+SUPPLIED = frozenset({"ref_logps", "entropies", "truncated", "policy.entropies"})
+FROM_SAMPLER = "sampler_logps"
+
+
+def compose(
+    recipe: str | Mapping[str, Any] | OnlineObjective,
+    settings: Mapping[str, Any] | None = None,
+    weighting: str | Mapping[str, Any] | None = None,
+) -> OnlineObjective:
+    """Return the objective that a configuration names.
+
+    Raises:
+        UserError: an unknown recipe (with the nearest name), setting or slot, or a recipe of another kind.
+    """
+    if isinstance(recipe, OnlineObjective):
+        objective: Any = recipe
+        if settings or weighting:
+            objective = replace(recipe, **_slots(recipe, dict(settings or {}), weighting))
+        return objective
+    given: dict[str, Any] = {"recipe": recipe} if isinstance(recipe, str) else dict(recipe)
+    given |= dict(settings or {})
+    if weighting is not None:
+        if "weighting" in given:
+            raise UserError("the weighting is named twice: in `recipe` and in `weighting`; keep one")
+        given["weighting"] = weighting
+    name = given.pop("recipe")
+    try:
+        objective = recipes.build(name, **given)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"recipe '{name}': {error}") from error
+    if not isinstance(objective, OnlineObjective):
+        kind = recipes.info(name).kind
+        other = " Use `prefopt align-offline`." if kind == "offline" else ""
+        raise UserError(f"recipe '{name}' is of kind {kind}, and online alignment needs an online one.{other}")
+    return objective
+
+
+def _slots(objective: OnlineObjective, settings: dict[str, Any], weighting: Any) -> dict[str, Any]:
+    if weighting is not None:
+        settings["weighting"] = compose(weighting).weighting
+    unknown = [slot for slot in settings if slot not in objective.slot_names()]
+    if unknown:
+        raise UserError(f"an objective has no slot '{unknown[0]}'; slots are {', '.join(objective.slot_names())}")
+    return settings
+
+
+def with_weights(objective: OnlineObjective, weights: Sequence[float]) -> OnlineObjective:
+    """Return the objective with the sources' weights in its weighting.
+
+    Raises:
+        UserError: weights other than 1 for a weighting that takes none, or that has its own already.
+    """
+    if all(weight == 1 for weight in weights):
+        return objective
+    part: Any = objective.weighting
+    name = type(part).__name__
+    if "weights" not in {field.name for field in dataclasses.fields(part)}:
+        raise UserError(
+            f"the weighting {name} gives every reward the same say and takes no weights; set every `weight` to 1, or "
+            "choose a weighting that has weights, such as gdpo"
+        )
+    if part.weights is not None:
+        raise UserError(f"weights stand both in the recipe ({name}: {part.weights}) and in `rewards`; keep one")
+    return replace(objective, weighting=replace(part, weights=tuple(weights)))
+
+
+def with_length(objective: OnlineObjective, longest: int) -> OnlineObjective:
+    """Return the objective with ``max_length`` filled in wherever a part leaves it to the trainer."""
+    filled: dict[str, Any] = {}
+    for slot in objective.slot_names():
+        filling = getattr(objective, slot)
+        parts = filling if isinstance(filling, tuple) else (filling,)
+        new = tuple(
+            replace(part, max_length=longest) if getattr(part, "max_length", longest) is None else part
+            for part in parts
+        )
+        if new != parts:
+            filled[slot] = new if isinstance(filling, tuple) else new[0]
+    return replace(objective, **filled) if filled else objective
+
+
+def check_objective(objective: OnlineObjective, group: int, sampler_logps: bool) -> None:
+    """Raise ``UserError`` where the trainer cannot serve the objective: which part, what it lacks, and the fix."""
+    supplied = SUPPLIED | ({FROM_SAMPLER} if sampler_logps else set())
+    for slot, part in objective.parts():
+        for name in sorted(part.needs - supplied):
+            reason = (
+                "which the sampler gives only with use_vllm: true or a rollout_func"
+                if name == FROM_SAMPLER
+                else f"{NEEDS[name].meaning}, which online training does not supply"
+                if name in NEEDS
+                else "which nobody knows"
+            )
+            raise UserError(f"{slot}={type(part).__name__} needs '{name}': {reason}; choose another part for `{slot}`")
+    if group == 1 and objective.advantage.group_relative:
+        raise UserError(
+            f"num_generations=1: {type(objective.advantage).__name__} compares a completion with others of its prompt; "
+            "raise num_generations to at least 2, or take a recipe without a group baseline, such as reinforce"
+        )

@@ -1,0 +1,165 @@
+"""Align a policy online against several rewards: one call from prompts to a saved folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import AutoConfig, set_seed
+
+from prefopt import __version__
+from prefopt.errors import UserError
+from prefopt.online.objective import OnlineObjective
+from prefopt.trainers.compose import check_objective, compose, with_weights
+from prefopt.trainers.history import read_history
+from prefopt.trainers.online_config import OnlineConfig
+from prefopt.trainers.online_trainer import HISTORY, OnlineTrainer
+from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer
+from prefopt.trainers.prompts import check_columns, check_lengths
+from prefopt.trainers.sources import RewardSource, read_sources
+from reward_models.backbones import position_limit
+from reward_models.data import load_prompts
+
+__all__ = ["AlignedOnline", "OnlineConfig", "OnlineTrainer", "RewardSource", "align_online"]
+
+
+@dataclass(frozen=True)
+class AlignedOnline:
+    """What a run leaves behind.
+
+    ``log`` has a mapping per logged step, as ``history.jsonl`` in the folder; ``metrics`` are those of the last
+    evaluation, empty without evaluation data; ``skipped_steps`` counts those whose loss or gradient was not finite.
+    """
+
+    model: Any
+    tokenizer: Any
+    folder: Path
+    log: list[dict[str, Any]]
+    metrics: dict[str, float]
+    rewards: tuple[str, ...]
+    skipped_steps: int
+
+
+def align_online(
+    model: Any,
+    data: Dataset | str | Path,
+    rewards: Sequence[Any],
+    config: OnlineConfig,
+    evaluation: Dataset | str | Path | None = None,
+    tokenizer: Any = None,
+    objective: OnlineObjective | None = None,
+    resume_from: str | bool | None = None,
+    dtype: str = "float32",
+    on_bad_row: str = "raise",
+    **other: Any,
+) -> AlignedOnline:
+    """Generate, score, learn; save to ``config.output_dir``.
+
+        config = OnlineConfig(output_dir="aligned", recipe="gdpo", num_generations=8, learning_rate=1e-5)
+        rewards = ["exact_answer", {"source": "reward-folder", "weight": 0.5}, my_function]
+        done = align_online("my-model", "prompts.jsonl", rewards, config)
+        done.model.generate(...)
+
+    Args:
+        model: a folder or hub name, or a model in memory (then ``tokenizer`` is needed).
+        data: rows with ``prompt`` and what the sources read, or a file that `load_prompts` reads.
+        rewards: reward sources: callables, or entries as under ``rewards:`` of a configuration.
+        config: settings; recipe and weighting stand there.
+        evaluation: prompts on which rewards are logged as well.
+        tokenizer: by default that of the model's folder.
+        objective: in place of the recipe in ``config``.
+        resume_from: a checkpoint folder, or True for the last one in ``output_dir``.
+        dtype: of the weights of a model that is loaded here: float32, bfloat16 or auto.
+        on_bad_row: what a prompt does that cannot be used: ``raise`` or ``quarantine``.
+        other: passed to `OnlineTrainer`.
+
+    Raises:
+        UserError: recipe, rewards, data or settings that the user can mend; a reward source that fails; steps that stay
+            non-finite. DataError: rows that the validator refuses. ModelError: a model that cannot be loaded.
+    """
+    in_memory = not isinstance(model, (str, Path))
+    if in_memory and tokenizer is None:
+        raise UserError("a model in memory needs its tokenizer: align_online(model, ..., tokenizer=...)")
+    sources = read_sources(rewards)
+    _check_settings(config, objective, sources, other)
+    if not in_memory:
+        check_policy(model)
+    prompts = _prompts(data, config, on_bad_row, "training")
+    held_out = None if evaluation is None else _prompts(evaluation, config, on_bad_row, "evaluation")
+    rollout_func = other.get("rollout_func") is not None
+    for rows, name in ((prompts, "the training data"), (held_out, "the evaluation data")):
+        check_columns(rows, sources, name, skip=rollout_func)
+    tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
+    shape = model.config if in_memory else AutoConfig.from_pretrained(check_policy(model))
+    positions = position_limit(tokenizer, shape)
+    prompts = check_lengths(prompts, tokenizer, positions, config.max_completion_length, on_bad_row)
+    held_out = check_lengths(held_out, tokenizer, positions, config.max_completion_length, on_bad_row)
+    _check_size(prompts, config)
+    set_seed(config.seed)
+    own_loading = in_memory or config.model_init_kwargs
+    policy = model if own_loading else load_policy(model, dtype)
+    trainer = OnlineTrainer(policy, sources, config, prompts, held_out, objective, processing_class=tokenizer, **other)
+    trainer.train(resume_from_checkpoint=resume_from)
+    return _finish(trainer, tokenizer, held_out)
+
+
+def _check_settings(
+    config: OnlineConfig, objective: OnlineObjective | None, sources: Sequence[RewardSource], other: dict[str, Any]
+) -> None:
+    """Refuse what the trainer would refuse, before data is read."""
+    chosen = compose(objective or config.recipe, config.recipe_settings, config.weighting)
+    check_objective(chosen, int(config.num_generations or 0), config.use_vllm or "rollout_func" in other)
+    with_weights(chosen, [source.weight for source in sources for _ in source.names])
+
+
+def _prompts(data: Dataset | str | Path, config: OnlineConfig, on_bad_row: str, name: str) -> Dataset:
+    if isinstance(data, Dataset):
+        return data
+    quarantine = Path(config.output_dir) / f"quarantine_{name}.jsonl"
+    return load_prompts(data, on_bad_row=on_bad_row, quarantine_path=quarantine)
+
+
+def _check_size(prompts: Any, config: OnlineConfig) -> None:
+    wanted = config.generation_batch_size // config.num_generations
+    if hasattr(prompts, "__len__") and len(prompts) < wanted:
+        raise UserError(
+            f"a generation batch takes {wanted} prompts ({config.generation_batch_size} completions / num_generations="
+            f"{config.num_generations}), and the data has {len(prompts)}; give more prompts, or lower "
+            "per_device_train_batch_size or steps_per_generation"
+        )
+
+
+def _finish(trainer: OnlineTrainer, tokenizer: Any, held_out: Dataset | None) -> AlignedOnline:
+    config = trainer.args
+    metrics = {} if held_out is None else trainer.evaluate()
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    if config.merge_adapter and hasattr(trained, "merge_and_unload"):
+        trained = trainer.model = trained.merge_and_unload()
+    trainer.save_model(config.output_dir)
+    folder = Path(config.output_dir)
+    done = AlignedOnline(
+        model=trained.eval(),
+        tokenizer=tokenizer,
+        folder=folder,
+        log=read_history(folder / HISTORY) if (folder / HISTORY).exists() else [],
+        metrics={key.removeprefix("eval_"): value for key, value in metrics.items()},
+        rewards=tuple(trainer.reward_names),
+        skipped_steps=trainer.finite_steps.skipped,
+    )
+    if trainer.is_world_process_zero():
+        objective = trainer.objective
+        summary = {
+            "recipe": objective.recipe,
+            "parts": {slot: repr(part) for slot, part in objective.parts()},
+            "needs": sorted(objective.needs),
+            "rewards": list(done.rewards),
+            "steps": trainer.state.global_step,
+            "skipped_steps": done.skipped_steps,
+            "prefopt": __version__,
+        }
+        (folder / "alignment.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return done

@@ -1,0 +1,299 @@
+"""The online trainer: TRL generates, our objective says what is learned from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object, is_peft_model
+from datasets import Dataset
+from torch import Tensor, nn
+from transformers import TrainerCallback
+from transformers.trainer_utils import SaveStrategy
+
+from prefopt.batch import PolicyOutputs, Rollouts
+from prefopt.errors import UserError
+from prefopt.online.objective import OnlineObjective
+from prefopt.trainers import progress
+from prefopt.trainers.compose import check_objective, compose, with_length, with_weights
+from prefopt.trainers.generation import attach, completion_mask, detach_rows, gather_rollouts, reads_logps
+from prefopt.trainers.guards import FiniteStepsMixin
+from prefopt.trainers.history import HistoryFile, Tally
+from prefopt.trainers.online_config import OnlineConfig
+from prefopt.trainers.policies import check_policy
+from prefopt.trainers.prompts import check_columns
+from prefopt.trainers.reference import Reference
+from prefopt.trainers.rewards import Completions, RewardSourceError, UnscoredLimit, score_all
+from prefopt.trainers.sources import check_names, read_source, read_sources
+from prefopt.trainers.trl_hooks import HookedGRPOTrainer, require_tested_version
+
+HISTORY = "history.jsonl"
+
+
+class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
+    """TRL's GRPOTrainer with the advantages, weights and loss of an `OnlineObjective`.
+
+    Generation, vLLM, tools and environments are TRL's, unchanged. ``prepare`` runs once a generation batch, over the
+    rows of all processes; every optimiser step is scaled to one mean-type loss, however a batch is split into steps,
+    micro-batches and processes. The objective's state advances once an optimiser step and is part of every checkpoint.
+
+    Args:
+        model: a folder, a hub name, or a loaded model.
+        rewards: reward sources: callables with TRL's signature, or mappings as under ``rewards:`` in a configuration.
+        args: an `OnlineConfig`; recipe and weighting stand there.
+        train_dataset: rows with ``prompt`` and the columns that the sources read.
+        eval_dataset: the same, or None.
+        objective: instead of the recipe in ``args``.
+        peft_config: instead of the LoRA settings in ``args``.
+        other: passed to GRPOTrainer: processing_class, callbacks, optimizers, tools, rollout_func, ...
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        rewards: Sequence[Any],
+        args: OnlineConfig,
+        train_dataset: Dataset | None = None,
+        eval_dataset: Dataset | None = None,
+        objective: OnlineObjective | None = None,
+        peft_config: Any = None,
+        **other: Any,
+    ) -> None:
+        require_tested_version()
+        sources = read_sources(rewards)
+        chosen = compose(objective or args.recipe, args.recipe_settings, args.weighting)
+        samples = args.use_vllm or other.get("rollout_func") is not None
+        check_objective(chosen, int(args.num_generations or 0), samples)
+        for data, name in ((train_dataset, "the training data"), (eval_dataset, "the evaluation data")):
+            check_columns(data, sources, name, skip=other.get("rollout_func") is not None)
+        if not sources and other.get("environment_factory") is None:
+            raise UserError("`rewards` is empty: name at least one reward source")
+        weighted = with_weights(chosen, [source.weight for source in sources for _ in source.names])
+        if args.reference_model is not None:
+            if "ref_logps" not in weighted.needs:
+                raise UserError("reference_model is set, but no part of the recipe uses a reference; leave it out")
+            check_policy(args.reference_model)
+        adapter = peft_config or args.lora()
+        self.sources = [source.load(args.device) for source in sources]
+        columns = [_Column(name) for source in self.sources for name in source.names]
+        self.max_consecutive_non_finite = args.max_non_finite
+        super().__init__(
+            model=model,
+            reward_funcs=columns,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            peft_config=adapter,
+            **other,
+        )
+        # Environments bring rewards of their own, which TRL has appended.
+        self.sources += [read_source(function) for function in self.reward_funcs[len(columns) :]]
+        check_names(self.sources)
+        self.reward_names = [name for source in self.sources for name in source.names]
+        weights = [source.weight for source in self.sources for _ in source.names]
+        if len(self.reward_names) != sum(len(source.names) for source in sources):
+            weighted = with_weights(chosen, weights)
+        self.objective = with_length(weighted, args.max_completion_length)
+        self.objective_state = self.objective.init_state()
+        self.unscored = UnscoredLimit(args.max_unscored, args.unscored_window)
+        self.tallies = {mode: Tally(self.reward_names) for mode in ("train", "eval")}
+        self.statistics: progress.Statistics = {}
+        self._consumed: list[progress.Statistics] = []
+        self._prepare_reads_logps: bool | None = None
+        self._rows: list[str] = []
+        self.reference: Reference | None = None
+        if "ref_logps" in self.objective.needs:
+            fresh = adapter is not None and is_peft_model(self.model)
+            self.reference = Reference(self, args.reference_model, fresh)
+        self.add_callback(_AdvanceState(self))
+        self.add_callback(HistoryFile(Path(args.output_dir) / HISTORY))
+
+    def score(self, rows: list[dict[str, Any]], prompts: list[Any], completions: list[Any], ids: list[Any]) -> Tensor:
+        """Call every source on this process's rows; all processes stop together where one fails."""
+        columns = {key: [row.get(key) for row in rows] for key in rows[0]}
+        batch = Completions(prompts, completions, columns, self.reward_context() | {"completion_ids": ids})
+        failure: RewardSourceError | None = None
+        scores = torch.full((len(rows), len(self.reward_names)), torch.nan)
+        try:
+            scores = score_all(self.sources, batch)
+        except RewardSourceError as error:
+            failure = error
+        if self.accelerator.num_processes > 1:
+            messages = [message for message in gather_object([str(failure) if failure else ""]) if message]
+            failure = failure or (RewardSourceError(f"on another process: {messages[0]}") if messages else None)
+        if failure is not None:
+            raise failure
+        everywhere: Tensor = self.accelerator.gather(scores.to(self.accelerator.device))
+        if self.mode == "train":
+            abstain = [source.may_abstain for source in self.sources for _ in source.names]
+            self.unscored.observe(everywhere.cpu(), self.reward_names, abstain)
+        return everywhere
+
+    def prepare_generation(self, rows: list[dict[str, Any]], batch: dict[str, Any], rewards: Tensor) -> dict[str, Any]:
+        """Run ``prepare`` over the rows of all processes; keep this process's part in the batch."""
+        mask = completion_mask(batch)
+        group = self.num_generations if self.mode == "train" else self.num_generations_eval
+        extras, logps = self._inputs_of_prepare(batch, mask)
+        rollouts = gather_rollouts(self.accelerator, mask, rewards, logps, extras, group)
+        if self._prepare_reads_logps is None and torch.isnan(logps).any():
+            self._prepare_reads_logps = reads_logps(self.objective, rollouts, self.objective_state)
+            if self._prepare_reads_logps:
+                extras, logps = self._inputs_of_prepare(batch, mask)
+                rollouts = gather_rollouts(self.accelerator, mask, rewards, logps, extras, group)
+        prepared = self.objective.prepare(rollouts, self.objective_state)
+        own = slice(self.accelerator.process_index * len(rows), (self.accelerator.process_index + 1) * len(rows))
+        self.tallies[self.mode].add_shared(prepared.metrics)
+        self.forget_reward_metrics()
+        if self.mode == "train":
+            self.statistics = {slot: dict(values) for slot, values in prepared.statistics.items()}
+        if self.log_completions:
+            self.show_advantages(prepared.advantages.sum(-1) / rollouts.mask.sum(-1).clamp(min=1))
+        batch = attach(batch, rollouts, prepared, own, mask.shape[1])
+        if "importance_sampling_ratio" in batch:
+            # The sampling engine's numbers differ from the trainer's; TRL corrects the policy term alone, too.
+            batch["weights"] = batch["weights"] * batch["importance_sampling_ratio"]
+        return batch | {"row_names": [_name(row, i) for i, row in enumerate(rows, own.start)]}
+
+    def _inputs_of_prepare(self, batch: dict[str, Any], mask: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the extras that the objective needs, and behaviour log-probabilities, NaN where none are needed."""
+        needs = self.objective.needs
+        extras: dict[str, Tensor] = {}
+        if "entropies" in needs or (self._prepare_reads_logps and "old_per_token_logps" not in batch):
+            logps, entropies = self.fixed_outputs(self.model, batch)
+            batch.setdefault("old_per_token_logps", logps)
+            extras |= {"entropies": entropies} if "entropies" in needs else {}
+        if self.reference is not None:
+            extras["ref_logps"] = self.reference.logps(batch)
+        if "sampler_logps" in needs:
+            extras["sampler_logps"] = batch["sampling_per_token_logps"]
+        if "truncated" in needs:
+            ends = torch.tensor([*self.eos_token_ids, self._tokenizer.pad_token_id], device=mask.device)
+            length = batch["completion_mask"].sum(-1, keepdim=True).clamp(min=1)
+            extras["truncated"] = ~torch.isin(batch["completion_ids"].gather(1, length - 1)[:, 0], ends)
+        return extras, batch.get("old_per_token_logps", torch.full(mask.shape, torch.nan, device=mask.device))
+
+    def micro_batch_loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+        """Loss of some rows of a generation batch; over an optimiser step and all processes they make one mean loss."""
+        logps, entropies, balance = self.token_outputs(model, batch)
+        rollouts, prepared = detach_rows(batch, logps)
+        extras = {"entropies": entropies} if "policy.entropies" in self.objective.needs else {}
+        loss = self.objective.loss(rollouts, prepared, PolicyOutputs(logps, extras)) * self._scale()
+        if balance is not None:
+            steps = self.current_gradient_accumulation_steps if self.mode == "train" else 1
+            loss = loss + self.router_aux_loss_coef * balance / steps
+        if self.mode == "train":
+            self._rows.extend(batch["row_names"])
+            if not any(seen is self.statistics for seen in self._consumed):
+                self._consumed.append(self.statistics)
+        if self.mode == "eval" or self._logs_this_step():
+            self._measure(rollouts, prepared, PolicyOutputs(logps.detach(), {"entropies": entropies.detach()}))
+        return loss
+
+    def _scale(self) -> float:
+        """Make a micro-batch's part of a generation batch its part of an optimiser step, averaged over processes."""
+        if self.mode == "eval":
+            return float(self.accelerator.num_processes)
+        share = self.args.steps_per_generation / self.current_gradient_accumulation_steps
+        return float(share * self.accelerator.num_processes)
+
+    def _measure(self, rollouts: Rollouts, prepared: Any, policy: PolicyOutputs) -> None:
+        tally = self.tallies[self.mode]
+        tally.add_local(self.objective.metrics(rollouts, prepared, policy))
+        if "ref_logps" in rollouts.extras:
+            taking_part = prepared.penalty_weights > 0
+            gap = torch.where(taking_part, rollouts.extras["ref_logps"] - policy.logps, 0.0)
+            tally.add_local({"reference_kl": ((gap.exp() - gap - 1).sum(), taking_part.sum())})
+
+    def _logs_this_step(self) -> bool:
+        step = self.state.global_step + 1
+        if self.args.logging_strategy != SaveStrategy.STEPS:
+            return str(self.args.logging_strategy.value) == "epoch"
+        return step % max(self.state.logging_steps, 1) == 0 or (step == 1 and self.args.logging_first_step)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the figures since the last line, of all processes."""
+        figures = self.tallies[self.mode].collect(self.accelerator)
+        prefix = "" if self.mode == "train" else "eval_"
+        if self.mode == "train" and self.finite_steps.skipped:
+            figures["skipped_steps"] = self.finite_steps.skipped
+        logs |= {prefix + name: value for name, value in figures.items()}
+        super().log(logs, start_time)
+
+    def rows_of(self, inputs: Any) -> list[str]:
+        """Name the rows of the micro-batch; they are known once it is taken from the buffer."""
+        self._rows = []
+        return self._rows
+
+    def advance_state(self) -> None:
+        """Move the objective's state by the generation batches that the optimiser step consumed."""
+        if self.finite_steps.consecutive == 0 and not self.accelerator.optimizer_step_was_skipped:
+            for statistics in self._consumed:
+                self.objective_state = self.objective.update(self.objective_state, statistics)
+        self._consumed = []
+
+    def save_progress(self, folder: Path) -> None:
+        """Write objective state and rollout buffer."""
+        now = progress.Progress(
+            self.micro_step,
+            self.objective_state,
+            self.statistics if self.mid_buffer else {},
+            self.buffer if self.mid_buffer else None,
+            list(self.unscored.seen),
+        )
+        accelerator = self.accelerator
+        progress.save(now, folder, accelerator.process_index, accelerator.num_processes, self.objective.recipe)
+
+    def load_progress(self, folder: Path) -> None:
+        """Continue where `save_progress` stopped."""
+        accelerator = self.accelerator
+        then = progress.load(
+            folder,
+            accelerator.process_index,
+            accelerator.num_processes,
+            self.objective.init_state(),
+            accelerator.device,
+        )
+        if then is None:
+            steps = self.state.global_step * self.args.gradient_accumulation_steps
+            progress.logger.warning("%s has no rollouts and no objective state: both start anew", folder)
+            self.restore_buffer(steps, None)
+            return
+        self.objective_state, self.statistics = then.state, then.statistics
+        self.unscored.seen.extend((rows, list(counts)) for rows, counts in then.unscored)
+        self.restore_buffer(then.micro_step, then.buffer)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        folder = Path(output_dir or self.args.output_dir)
+        # The parent writes its settings as a pickle.
+        (folder / "training_args.bin").unlink(missing_ok=True)
+        (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
+
+
+class _Column:
+    """Tells TRL that a reward column of this name exists; scores come from `OnlineTrainer.score`."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> list[float | None]:
+        raise AssertionError("scores come from OnlineTrainer.score")
+
+
+class _AdvanceState(TrainerCallback):
+    """Advances the objective's state once an optimiser step."""
+
+    def __init__(self, trainer: OnlineTrainer) -> None:
+        self.trainer = trainer
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The optimiser has stepped, or was told to skip."""
+        self.trainer.advance_state()
+
+
+def _name(row: dict[str, Any], number: int) -> str:
+    prompt = row.get("prompt", "")
+    text = prompt if isinstance(prompt, str) else str(prompt[-1].get("content", "")) if prompt else ""
+    return f"completion {number} of {text[:60]!r}"

@@ -1,0 +1,70 @@
+"""Checks of the prompts of an online run, before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefopt.errors import UserError, nearest
+from prefopt.trainers.sources import RewardSource
+
+
+def check_columns(data: Any, sources: Sequence[RewardSource], name: str, skip: bool = False) -> None:
+    """Raise ``UserError`` where the data is empty, or lacks ``prompt`` or a column that a source reads.
+
+    ``skip`` leaves out the sources' columns, which a rollout function may supply.
+    """
+    columns = getattr(data, "column_names", None)
+    if data is None or columns is None:
+        return
+    if hasattr(data, "__len__") and len(data) == 0:
+        raise UserError(f"{name} is empty: there is no prompt to answer")
+    if "prompt" not in columns:
+        raise UserError(f"{name} has no column 'prompt'.{nearest('prompt', columns)} It has {', '.join(columns)}.")
+    for source in () if skip else sources:
+        for parameter, column in source.required_columns().items():
+            if column not in columns:
+                raise UserError(
+                    f"reward source '{source.label}' reads the column '{column}', which {name} does not have."
+                    f"{nearest(column, columns)} It has {', '.join(columns)}; map one with "
+                    f"`columns: {{{parameter}: COLUMN}}`"
+                )
+
+
+def check_lengths(data: Any, tokenizer: Any, positions: int | None, longest: int, on_bad_row: str) -> Any:
+    """Return the rows whose prompt leaves room for a completion of ``longest`` tokens within ``positions``.
+
+    Raises:
+        UserError: a prompt is too long and ``on_bad_row`` is ``raise``, or none is left.
+    """
+    if positions is None or data is None or not hasattr(data, "select"):
+        return data
+    counts = [prompt_length(tokenizer, prompt) for prompt in data["prompt"]]
+    bad = [i for i, count in enumerate(counts) if count + longest > positions]
+    if not bad:
+        return data
+    row = bad[0]
+    what = (
+        f"row {row}: its prompt has {counts[row]} tokens, which with max_completion_length={longest} is more than the "
+        f"model's {positions} positions ({len(bad)} such rows); shorten the prompts or lower max_completion_length"
+    )
+    if on_bad_row == "raise":
+        raise UserError(f"{what}, or set on_bad_row: quarantine")
+    if len(bad) == len(counts):
+        raise UserError(f"no prompt fits: {what}")
+    import logging
+
+    logging.getLogger(__name__).warning("%s; left out", what)
+    gone = set(bad)
+    return data.select([i for i in range(len(counts)) if i not in gone])
+
+
+def prompt_length(tokenizer: Any, prompt: Any) -> int:
+    """Return the number of tokens that a prompt, text or messages, becomes."""
+    tokenizer = getattr(tokenizer, "tokenizer", tokenizer)
+    if isinstance(prompt, str):
+        return len(tokenizer(prompt, verbose=False)["input_ids"])
+    if getattr(tokenizer, "chat_template", None) is None:
+        raise UserError("the prompts are messages, but the tokenizer has no chat template; give prompts as text")
+    encoded = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=True)
+    return len(encoded["input_ids"])

@@ -1,0 +1,217 @@
+"""Everything private that the online trainer uses of TRL's GRPOTrainer, and nothing of it elsewhere.
+
+`HookedGRPOTrainer` turns TRL's private seams into five methods with names of ours. They were read and tested on the
+versions of `TESTED`; on any other version construction stops with a sentence, before a model is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import trl
+from packaging.specifiers import SpecifierSet
+from torch import Tensor, nn
+from trl import GRPOTrainer
+from trl.models.utils import disable_gradient_checkpointing
+from trl.trainer.utils import RepeatSampler
+
+from prefopt.errors import UserError
+
+TESTED = SpecifierSet(">=1.16,<1.17")
+
+HOOKS: Mapping[str, tuple[str, ...]] = {
+    "_calculate_rewards": ("self", "inputs", "prompts", "completions", "completion_ids_list"),
+    "_generate_and_score_completions": ("self", "inputs"),
+    "_prepare_inputs": ("self", "generation_batch"),
+    "_compute_loss": ("self", "model", "inputs"),
+    "_get_per_token_logps_and_entropies": (
+        "self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy",
+        "compute_aux_loss", "pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes",
+        "num_tiles", "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids",
+    ),
+    "_get_train_sampler": ("self", "dataset"),
+    "_save_checkpoint": ("self", "model", "trial"),
+    "_load_optimizer_and_scheduler": ("self", "checkpoint"),
+    "_send_telemetry": ("self",),
+    "log": ("self", "logs", "start_time"),
+}  # fmt: skip
+"""Methods of GRPOTrainer that are overridden or called, with their parameters."""
+
+OUTPUT_KEYS = frozenset(
+    {"prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages", "num_items_in_batch"}
+)
+"""What ``_generate_and_score_completions`` always returns."""
+
+MODEL_INPUTS = (
+    "pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes", "num_tiles",
+    "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids",
+)  # fmt: skip
+
+REWARD_METRICS = ("reward", "reward_std", "frac_reward_zero_std")
+
+
+def require_tested_version() -> None:
+    """Raise ``UserError`` where the installed TRL is not one that the hooks were tested on."""
+    if trl.__version__ not in TESTED:
+        raise UserError(
+            f"the online trainer was tested with trl {TESTED}, and {trl.__version__} is installed; its private methods "
+            f"may differ. Install a tested one: pip install 'trl{TESTED}'"
+        )
+
+
+class EpochSampler(RepeatSampler):
+    """TRL's order of prompts, drawn from seed and epoch alone.
+
+    TRL draws every epoch from one running generator, which a resumed run starts anew: it would then repeat the first
+    epoch's order in a later one.
+    """
+
+    def __init__(self, epoch: Callable[[], int], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        if self.shuffle:
+            self.generator.manual_seed((self.seed or 0) + self.epoch())
+        yield from super().__iter__()
+
+
+class HookedGRPOTrainer(GRPOTrainer):
+    """TRL's GRPOTrainer with named seams. A subclass defines the five methods below; the rest stays TRL's."""
+
+    def score(self, rows: list[dict[str, Any]], prompts: list[Any], completions: list[Any], ids: list[Any]) -> Tensor:
+        """Score this process's completions. Return the rewards of all processes, ``(N, K)``, NaN = no score."""
+        raise NotImplementedError
+
+    def prepare_generation(self, rows: list[dict[str, Any]], batch: dict[str, Any], rewards: Tensor) -> dict[str, Any]:
+        """Add to this process's ``batch`` what the loss needs; first dimension = rows."""
+        raise NotImplementedError
+
+    def micro_batch_loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
+        """Return the loss of a micro-batch, scaled for accumulation and processes."""
+        raise NotImplementedError
+
+    def save_progress(self, folder: Path) -> None:
+        """Write into a checkpoint what a resumed run needs beyond what TRL writes."""
+        raise NotImplementedError
+
+    def load_progress(self, folder: Path) -> None:
+        """Read what `save_progress` wrote."""
+        raise NotImplementedError
+
+    @property
+    def mode(self) -> str:
+        """``train`` or ``eval``."""
+        return "train" if self.model.training else "eval"
+
+    @property
+    def micro_step(self) -> int:
+        """Micro-batches trained on so far; the position within a rollout buffer."""
+        return int(self._step)
+
+    @property
+    def mid_buffer(self) -> bool:
+        """Whether rollouts that were generated are still to be trained on."""
+        every = self.args.steps_per_generation * self.num_iterations
+        return self._buffered_inputs is not None and self._step % every != 0
+
+    @property
+    def buffer(self) -> list[dict[str, Any]] | None:
+        """The generated micro-batches."""
+        return self._buffered_inputs
+
+    def restore_buffer(self, micro_step: int, buffer: list[dict[str, Any]] | None) -> None:
+        """Continue at ``micro_step`` of ``buffer``; None generates anew at the next micro-batch."""
+        self._step, self._buffered_inputs = micro_step, buffer
+
+    def token_outputs(
+        self, model: nn.Module, batch: Mapping[str, Any], rows_at_once: int | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Log-probabilities and entropies ``(B, T)`` of the completions, and a mixture of experts' balancing loss."""
+        input_ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        attention_mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        logps, entropies, balance = self._get_per_token_logps_and_entropies(
+            model,
+            input_ids,
+            attention_mask,
+            batch["completion_ids"].size(1),
+            batch_size=rows_at_once,
+            compute_entropy=True,
+            compute_aux_loss=self.aux_loss_enabled and rows_at_once is None,
+            **{name: batch[name] for name in MODEL_INPUTS if batch.get(name) is not None},
+        )
+        return logps, entropies, balance
+
+    @torch.no_grad()
+    def fixed_outputs(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return the same without gradient, a device batch at a time."""
+        training = self.mode == "train"
+        rows = self.args.per_device_train_batch_size if training else self.args.per_device_eval_batch_size
+        with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+            logps, entropies, _ = self.token_outputs(model, batch, rows)
+        return logps, entropies
+
+    def forget_reward_metrics(self) -> None:
+        """Drop what TRL logs of a weighted sum of rewards and of advantages that do not act here."""
+        metrics = self._metrics[self.mode]
+        for key in [key for key in metrics if key in REWARD_METRICS or key.startswith("rewards/")]:
+            del metrics[key]
+
+    def show_advantages(self, advantages: Tensor) -> None:
+        """Put ``(N,)`` advantages into the table of completions, in place of TRL's."""
+        shown = self._logs["advantages"]
+        for _ in range(min(len(advantages), len(shown))):
+            shown.pop()
+        shown.extend(advantages.tolist())
+
+    def reward_context(self) -> dict[str, Any]:
+        """Return what TRL hands to reward functions beside the columns."""
+        context = {
+            "trainer_state": self.state,
+            "log_extra": self._log_completion_extra,
+            "log_metric": self._log_metric,
+        }
+        return context if self.environments is None else context | {"environments": self.environments}
+
+    def _send_telemetry(self) -> None:
+        """Tell nobody that a run was started."""
+
+    def _calculate_rewards(
+        self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
+    ) -> Tensor:
+        self._rewards = self.score(inputs, prompts, completions, completion_ids_list)
+        return self._rewards
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = super()._generate_and_score_completions(inputs)
+        return self.prepare_generation(inputs, batch, self._rewards)
+
+    def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
+        return self.micro_batch_loss(model, inputs)
+
+    def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
+        args = self.args
+        return EpochSampler(
+            epoch=lambda: int(self.state.epoch or 0),
+            data_source=self.train_dataset if dataset is None else dataset,
+            mini_repeat_count=self.num_generations,
+            batch_size=args.generation_batch_size // self.num_generations,
+            repeat_count=self.num_iterations * args.steps_per_generation,
+            shuffle=self.shuffle_dataset,
+            seed=args.seed if args.data_seed is None else args.data_seed,
+        )
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        folder.mkdir(parents=True, exist_ok=True)
+        # First, so that a checkpoint with trainer_state.json, which comes last, has all of it.
+        self.save_progress(folder)
+        super()._save_checkpoint(model, trial)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            self.load_progress(Path(checkpoint))
