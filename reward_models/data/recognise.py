@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -15,15 +16,18 @@ TOKEN_IDS = ("chosen_ids", "rejected_ids", "chosen_input_ids", "rejected_input_i
 def recognise(rows: Sequence[Any], shapes: Sequence[Shape]) -> Shape | None:
     """The shape of these first rows, or None.
 
-    A shape must have all its columns among the columns of the rows, and fit at least half of them; among several the
-    one with the most columns wins, then one that looked at values. A damaged row or two decide nothing. Where the
-    columns are there but no values fit, the columns decide, so that the rows are reported with what is wrong in them.
+    A shape must find its columns in at least half of the rows, and fit at least half of them; among several the one
+    with the most columns wins, then one that looked at values. A damaged row or two decide nothing. Where the columns
+    are there but no values fit, the columns decide, so that the rows are reported with what is wrong in them.
     """
     objects = [row for row in rows if isinstance(row, Mapping)]
-    columns = {key for row in objects for key in row}
-    named = [s for s in shapes if columns.issuperset(s.columns) and columns.isdisjoint(s.without)]
-    fitting = [s for s in named if 2 * sum(s.fits(row) for row in objects) >= len(objects)]
-    return max(fitting or named, key=lambda s: (len(s.columns), s.fits is not any_row), default=None)
+    counts = Counter(key for row in objects for key in row)
+    for columns in ({key for key, count in counts.items() if 2 * count >= len(objects)}, set(counts)):
+        named = [s for s in shapes if columns.issuperset(s.columns) and columns.isdisjoint(s.without)]
+        fitting = [s for s in named if 2 * sum(s.fits(row) for row in objects) >= len(objects)]
+        if named:
+            return max(fitting or named, key=lambda s: (len(s.columns), s.fits is not any_row))
+    return None
 
 
 def unrecognised(rows: Sequence[Any], shapes: Sequence[Shape], source: str) -> DataError:
@@ -36,7 +40,7 @@ def unrecognised(rows: Sequence[Any], shapes: Sequence[Shape], source: str) -> D
             f"{source}: {', '.join(tokenised)} hold token ids, which can be neither checked nor scored by another "
             "tokenizer. Give the text: prompt, chosen, rejected."
         )
-    lines = [f"  {shape.name}: lacks {_missing(shape, columns)}" for shape in nearest_shapes(columns, shapes)]
+    lines = [f"  {shape.name}: lacks {_missing(shape, columns)}" for shape in nearest_shapes(rows, columns, shapes)]
     return DataError(
         f"{source}: no known shape has the columns {', '.join(columns)}.\nNearest shapes:\n"
         + "\n".join(lines)
@@ -44,14 +48,19 @@ def unrecognised(rows: Sequence[Any], shapes: Sequence[Shape], source: str) -> D
     )
 
 
-def nearest_shapes(columns: Sequence[str], shapes: Sequence[Shape], limit: int = 3) -> list[Shape]:
-    """The shapes that lack the fewest columns, a column that may be misnamed counted half; then the largest."""
+def nearest_shapes(rows: Sequence[Any], columns: Sequence[str], shapes: Sequence[Shape], limit: int = 3) -> list[Shape]:
+    """The shapes that lack the fewest columns, a column that may be misnamed counted half; then the largest.
+
+    Values that do not fit count as one more column.
+    """
+    objects = [row for row in rows if isinstance(row, Mapping)]
 
     def distance(shape: Shape) -> tuple[float, int]:
         absent = [column for column in shape.columns if column not in columns]
         excluded = sum(column in columns for column in shape.without)
         misnamed = sum(_stand_in(column, columns, shape) is not None for column in absent)
-        return len(absent) - misnamed / 2 + excluded, len(absent) - len(shape.columns)
+        unfit = not any(shape.fits(row) for row in objects)
+        return len(absent) - misnamed / 2 + excluded + unfit, len(absent) - len(shape.columns)
 
     by_name = {shape.name: shape for shape in reversed(shapes)}
     return sorted(by_name.values(), key=distance)[:limit]

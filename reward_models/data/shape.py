@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from reward_models.data.examples import Example, Row
 
-
 PROMPT_NAMES = ("prompt", "question", "instruction", "input", "query", "context", "conversations", "conversation")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import datasets
 
 Data: TypeAlias = (
-    "str | Path | Sequence[str | Path] | Sequence[Mapping[str, Any]] | datasets.Dataset | datasets.DatasetDict"
+    "Source | str | Path | Sequence[str | Path] | Sequence[Mapping[str, Any]] | datasets.Dataset | datasets.DatasetDict"
 )
 
 
@@ -42,7 +42,9 @@ class Source:
 
 
 def open_source(data: Data, split: str | None = None, config: str | None = None, streaming: bool = False) -> Source:
-    """The rows of any kind of source. Files are read lazily; nothing is held."""
+    """The rows of any kind of source (a `Source` stays as it is). Files are read lazily; nothing is held."""
+    if isinstance(data, Source):
+        return data
     if isinstance(data, (str, Path)):
         return _from_name(str(data), split, config, streaming)
     if isinstance(data, Sequence) and data and all(isinstance(item, (str, Path)) for item in data):
@@ -67,6 +69,8 @@ def _from_splits(splits: Mapping[str, Any], name: str, split: str | None) -> Sou
 
 
 def _from_name(name: str, split: str | None, config: str | None, streaming: bool) -> Source:
+    if not name.strip():
+        raise DataError("the name of the data is empty; give a file, a folder or a hub name")
     path = Path(name).expanduser()
     if path.is_file():
         return _from_file(path, split)

@@ -56,7 +56,9 @@ class TokenLimit:
         """Token ids; messages go through the chat template, or where there is none are joined by line breaks."""
         if not conversations:
             return []
-        return self.tokenizer([self.render(c, generation) for c in conversations], add_special_tokens=True)["input_ids"]
+        return self.tokenizer(
+            [self.render(c, generation) for c in conversations], add_special_tokens=True, verbose=False
+        )["input_ids"]
 
     def render(self, conversation: Conversation, generation: bool) -> str:
         """The text that is tokenised."""
