@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import set_seed
+from transformers.trainer_utils import get_last_checkpoint
 
+from prefopt.errors import UserError
 from prefopt.trainers.adapters import AdapterArguments, add_adapter
 from prefopt.trainers.reward_config import RewardConfig
 from prefopt.trainers.reward_trainer import RewardTrainer
@@ -71,13 +73,17 @@ def train_reward(
         UserError: data or settings that the user can mend; steps that stay non-finite.
         ModelError: a backbone without weights.
     """
+    if evaluation is None and str(getattr(config.eval_strategy, "value", config.eval_strategy)) != "no":
+        raise UserError("eval_strategy is set, but there is no evaluation data; give eval_data or eval_split")
+    if resume_from:
+        resume_from = _checkpoint(resume_from, config.output_dir)
     set_seed(config.seed)
     start = model if isinstance(model, RewardModel) else RewardModel.from_backbone(model, heads, pooling)
     if adapter is not None and adapter.use_peft and not start.is_adapter:
         add_adapter(start, adapter)
     trainer = RewardTrainer(start, config, train, evaluation, **other)
     trainer.train(resume_from_checkpoint=resume_from)
-    metrics = {} if evaluation is None else trainer.evaluate()
+    metrics = {} if evaluation is None else _last_evaluation(trainer)
     trained: RewardModel = trainer.accelerator.unwrap_model(trainer.model)
     if adapter is not None and adapter.merge_adapter:
         trained.merge_adapter()
@@ -93,6 +99,21 @@ def train_reward(
         truncated=encoded.truncated,
         skipped_steps=trainer.finite_steps.skipped,
     )
+
+
+def _checkpoint(wanted: str | bool, output_dir: str | None) -> str:
+    found = get_last_checkpoint(output_dir) if wanted is True and Path(str(output_dir)).is_dir() else wanted
+    if not isinstance(found, str) or not Path(found).is_dir():
+        where = f"in {output_dir}" if wanted is True else f"at {wanted}"
+        raise UserError(f"there is no checkpoint {where} to resume from; leave resume out to start anew")
+    return found
+
+
+def _last_evaluation(trainer: RewardTrainer) -> dict[str, float]:
+    last = next((log for log in reversed(trainer.state.log_history) if "eval_loss" in log), None)
+    if last is not None and last["step"] == trainer.state.global_step and not trainer.args.load_best_model_at_end:
+        return {key: value for key, value in last.items() if key.startswith("eval_")}
+    return trainer.evaluate()
 
 
 def score_statistics(model: RewardModel, reference: Dataset) -> dict[str, dict[str, float]]:
