@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,30 +14,16 @@ import numpy as np
 
 from reward_models.batching import token_budget_batches
 from reward_models.data.faults import BadRow, RowFault, bad_row
-from reward_models.data.files import format_of, read_rows
+from reward_models.data.files import read_rows
 from reward_models.data.quarantine import Quarantine
 from reward_models.errors import DataError
 from reward_models.folder import HEAD_INFO
 from reward_models.model import RewardModel
 from reward_models.score_rows import Columns
 from reward_models.score_store import ScoreStore
+from reward_models.scoring_settings import ScoringSettings, check_files
 
-OUTPUTS = (".jsonl", ".jsonl.gz", ".parquet")
-
-
-@dataclass(frozen=True)
-class ScoringSettings:
-    """How to batch and what to do with bad rows. They are part of what a resumed run must agree on."""
-
-    batch_tokens: int = field(default=16384, metadata={"help": "tokens in one forward pass, padding counted"})
-    shard_rows: int = field(default=1000, metadata={"help": "rows held in memory and written at once"})
-    max_length: int | None = field(
-        default=None, metadata={"help": "longest prompt + completion in tokens; unset: as in training"}
-    )
-    on_bad_row: str = field(
-        default="raise", metadata={"help": "raise, or quarantine: leave bad rows out and list them with their reasons"}
-    )
-    prefix: str = field(default="", metadata={"help": "put before the score columns' names"})
+__all__ = ["ScoringReport", "ScoringSettings", "check_files", "score_file"]
 
 
 @dataclass
@@ -72,8 +58,6 @@ def score_file(
         DataError: an unknown format, a bad row (with "raise"), no rows, or a column that exists already.
     """
     settings = settings or ScoringSettings()
-    if settings.on_bad_row not in ("raise", "quarantine"):
-        raise DataError(f"on_bad_row must be raise or quarantine, got '{settings.on_bad_row}'")
     source, output = Path(source), Path(output)
     check_files(source, output)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -165,21 +149,6 @@ def _rows(source: Path, on_bad_row: str, quarantine: Quarantine) -> Iterable[tup
         pairs = load_preferences(str(source), streaming=True, on_bad_row=on_bad_row, quarantine_path=beside)
         return ((number, dict(pair)) for number, pair in enumerate(pairs, start=1))
     return read_rows(source)
-
-
-def check_files(source: Path, output: Path) -> None:
-    """Refuse files that cannot be read or written, before a model is loaded.
-
-    Raises:
-        DataError: says which and why.
-    """
-    if not output.name.endswith(OUTPUTS):
-        raise DataError(f"{output}: the output must end in one of {', '.join(OUTPUTS)}")
-    if not source.is_file():
-        raise DataError(f"{source}: no such file")
-    if source.resolve() == output.resolve():
-        raise DataError(f"{output} is the input itself; name another output")
-    format_of(source)
 
 
 def file_digest(path: Path) -> str:

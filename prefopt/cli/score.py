@@ -22,7 +22,7 @@ class Arguments:
 def run(argv: list[str]) -> int:
     """Score and print counts."""
     from prefopt.cli.arguments import parse
-    from reward_models.scoring import ScoringSettings, check_files, score_file
+    from reward_models.scoring_settings import ScoringSettings, check_files
 
     arguments, settings = parse(argv, "score", Arguments, ScoringSettings)
     check_files(Path(arguments.data), Path(arguments.output))
@@ -31,6 +31,7 @@ def run(argv: list[str]) -> int:
 
     from reward_models import RewardModel
     from reward_models.devices import pick_device
+    from reward_models.scoring import score_file
 
     model = RewardModel.from_pretrained(arguments.model).to(pick_device(arguments.device))
     started = perf_counter()

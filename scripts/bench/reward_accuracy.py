@@ -64,7 +64,6 @@ def run_seed(pairs: Dataset, seed: int) -> dict[str, Any]:
 def main() -> int:
     """Run the seeds, print the table, write the result; 1 where the mean is below what is to be reached."""
     disable_progress_bars()
-    torch.set_num_threads(2)
     pairs = answers_only()
     runs = [run_seed(pairs, seed) for seed in SEEDS]
     table = Table(title=f"HH harmless, {TRAINING:,} pairs to train, {HELD_OUT} held out", title_justify="left")

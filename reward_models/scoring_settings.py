@@ -1,0 +1,48 @@
+"""Settings of a scoring run and the checks that need no model; imports neither torch nor transformers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reward_models.data.files import format_of
+from reward_models.errors import DataError
+
+OUTPUTS = (".jsonl", ".jsonl.gz", ".parquet")
+
+
+@dataclass(frozen=True)
+class ScoringSettings:
+    """How to batch and what to do with bad rows. They are part of what a resumed run must agree on."""
+
+    batch_tokens: int = field(default=16384, metadata={"help": "tokens in one forward pass, padding counted"})
+    shard_rows: int = field(default=1000, metadata={"help": "rows held in memory and written at once"})
+    max_length: int | None = field(
+        default=None, metadata={"help": "longest prompt + completion in tokens; unset: as in training"}
+    )
+    on_bad_row: str = field(
+        default="raise", metadata={"help": "raise, or quarantine: leave bad rows out and list them with their reasons"}
+    )
+    prefix: str = field(default="", metadata={"help": "put before the score columns' names"})
+
+    def __post_init__(self) -> None:
+        if self.on_bad_row not in ("raise", "quarantine"):
+            raise DataError(f"on_bad_row must be raise or quarantine, got '{self.on_bad_row}'")
+        for name in ("batch_tokens", "shard_rows"):
+            if getattr(self, name) < 1:
+                raise DataError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+def check_files(source: Path, output: Path) -> None:
+    """Refuse files that cannot be read or written, before a model is loaded.
+
+    Raises:
+        DataError: says which and why.
+    """
+    if not output.name.endswith(OUTPUTS):
+        raise DataError(f"{output}: the output must end in one of {', '.join(OUTPUTS)}")
+    if not source.is_file():
+        raise DataError(f"{source}: no such file")
+    if source.resolve() == output.resolve():
+        raise DataError(f"{output} is the input itself; name another output")
+    format_of(source)
