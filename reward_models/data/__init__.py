@@ -31,6 +31,7 @@ from reward_models.data.loading import (
     load_prompts,
     load_unpaired,
 )
+from reward_models.data.options import LoadOptions
 from reward_models.data.pairing import PAIR_RULES
 from reward_models.data.quarantine import read_quarantine
 from reward_models.data.report import Report
@@ -41,6 +42,7 @@ __all__ = [
     "REASONS",
     "BadRow",
     "Leak",
+    "LoadOptions",
     "Report",
     "RowFault",
     "Shape",

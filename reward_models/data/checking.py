@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reward_models.data.examples import Conversation, plain_text
+from reward_models.data.options import LoadOptions
 from reward_models.data.policy import BadRowPolicy
 from reward_models.data.quarantine import Quarantine
 from reward_models.data.reading import KINDS, Reading, read_as, read_as_any
@@ -78,20 +79,18 @@ def _validate(source: Data, quarantine: Quarantine | None, options: Mapping[str,
 
 
 def _reading(source: Data, options: Mapping[str, Any]) -> Reading:
-    known = ("split", "config", "columns", "pair_rule", "ties", "kind", "tokenizer", "max_length", "allow_truncation")
-    if unknown := set(options) - {*known, "quarantine_path", "require_shape"}:
-        raise TypeError(f"unknown option {', '.join(sorted(unknown))}; known are {', '.join(known)}")
-    opened, kind = open_source(source, options.get("split"), options.get("config")), options.get("kind")
+    own = ("kind", "quarantine_path", "require_shape")
+    load = {name: value for name, value in options.items() if name not in own}
+    chosen = LoadOptions(**{"allow_truncation": False, **load})
+    opened, kind = open_source(source, chosen.split, chosen.config), options.get("kind")
     if kind is not None and kind not in KINDS:
         raise DataError(f"kind={kind!r} is unknown; choose one of {', '.join(KINDS)}")
-    columns = options.get("columns")
-    reading = read_as(opened, kind, columns) if kind else read_as_any(opened, columns)
+    reading = read_as(opened, kind, chosen.columns) if kind else read_as_any(opened, chosen.columns)
     if options.get("require_shape"):
         reading.require_shape()
-    tokenizer, limit = options.get("tokenizer"), None
-    if tokenizer is not None:
-        limit = TokenLimit(tokenizer, options.get("max_length"), options.get("allow_truncation", False))
-    return replace(reading, pair_rule=options.get("pair_rule", "all"), ties=options.get("ties", "drop"), limit=limit)
+    tokenizer = chosen.tokenizer
+    limit = TokenLimit(tokenizer, chosen.max_length, chosen.allow_truncation) if tokenizer is not None else None
+    return replace(reading, pair_rule=chosen.pair_rule, ties=chosen.ties, limit=limit)
 
 
 def _characters(conversations: Sequence[Conversation]) -> list[int]:

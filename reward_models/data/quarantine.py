@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from reward_models.data.faults import BadRow
+
+FORMATS = (".jsonl", ".ndjson", ".json", ".parquet")
 
 
 class Quarantine:
@@ -42,9 +46,14 @@ class Quarantine:
             self._file = None
 
 
+def default_quarantine(source: str) -> Path:
+    """A file in the working directory that has the name of the source, so that two sources have two files."""
+    name = Path(source).name.removesuffix(".gz")
+    name = name.rsplit(".", 1)[0] if name.endswith(FORMATS) else name
+    return Path(f"{re.sub(r'[^A-Za-z0-9_-]+', '_', name).strip('_') or 'rows'}.quarantine.jsonl")
+
+
 def read_quarantine(path: str | Path) -> list[BadRow]:
     """The rows of a quarantine file."""
-    import json
-
     lines = Path(path).read_text(encoding="ascii").split("\n")
     return [BadRow(**json.loads(line)) for line in lines if line]

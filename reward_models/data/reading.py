@@ -10,7 +10,6 @@ from pathlib import Path
 from reward_models.data.examples import Labelled, Pair, Task
 from reward_models.data.expand import pairs_of
 from reward_models.data.faults import BadRow
-from reward_models.data.pairing import PAIR_RULES
 from reward_models.data.policy import BadRowPolicy
 from reward_models.data.recognise import recognise, unrecognised
 from reward_models.data.shape import Shape
@@ -22,7 +21,6 @@ from reward_models.data.validation import GoodRow, examine
 from reward_models.errors import DataError
 
 KINDS: Mapping[str, Sequence[Shape]] = {"preferences": PREFERENCES, "unpaired": LABELLED, "prompts": TASKS}
-TIES = ("drop", "soft")
 SAMPLE = 64
 
 
@@ -37,11 +35,6 @@ class Reading:
     pair_rule: str = "all"
     ties: str = "drop"
     limit: TokenLimit | None = None
-
-    def __post_init__(self) -> None:
-        for name, value, valid in (("pair_rule", self.pair_rule, PAIR_RULES), ("ties", self.ties, TIES)):
-            if value not in valid:
-                raise DataError(f"{name}={value!r} is unknown; choose one of {', '.join(valid)}")
 
     def examples(self, policy: BadRowPolicy, tally: Tally) -> Iterator[Pair | Labelled | Task]:
         """All examples of the good rows; bad rows go to the policy."""

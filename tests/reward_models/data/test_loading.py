@@ -56,6 +56,20 @@ def test_quarantine_keeps_the_bad_row(tmp_path: Path) -> None:
     )
 
 
+def test_two_sources_have_two_quarantine_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default in the working directory, under the name of the source."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("train.v2.jsonl", "test.jsonl"):
+        load_preferences(write(tmp_path / name, [*pairs(2), BAD]), on_bad_row="quarantine")
+    assert len(read_quarantine("train_v2.quarantine.jsonl")) == len(read_quarantine("test.quarantine.jsonl")) == 1
+
+
+def test_duplicates_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Both rows stay."""
+    assert len(load_preferences([*pairs(1), *pairs(1)])) == 2
+    assert "1 duplicates, 0 contradictions; their rows stay" in caplog.text
+
+
 def test_a_clean_source_makes_no_quarantine_file(tmp_path: Path) -> None:
     """The file comes into being with its first row."""
     load_preferences(pairs(2), on_bad_row="quarantine", quarantine_path=tmp_path / "bad.jsonl")
