@@ -17,11 +17,12 @@ from packaging.utils import canonicalize_name
 from prefopt.cli import COMMANDS, arguments
 from tests.test_module_graph import MODULES, ROOT, imports
 
-SOURCES = {**MODULES, **{f"scripts.{path.stem}": path for path in (ROOT / "scripts").rglob("*.py")}}
+SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
+SOURCES = {**MODULES, **{".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in SCRIPTS}}
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
-# The only places that import a module whose name is not written there: the table of commands, and a user's own
+# The only places that import a module whose name is not written there: two tables of our own modules, and a user's own
 # reward function, named `file.py:function` in a configuration that the user wrote.
-LOADERS = {"prefopt.cli", "prefopt.trainers.sources"}
+LOADERS = {"prefopt.cli", "prefopt.trainers.sources", "scripts.bench.__main__"}
 
 
 def calls(name: str) -> list[ast.Call]:
