@@ -17,19 +17,21 @@ from reward_models.data.examples import Labelled, Pair, Task
 CHUNK = 5000
 INT64 = 2**63
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-FIXED = ("prompt", "chosen", "rejected", "completion", "margin", "label_chosen_preferred", "label")
 
 
 def record_of(example: Pair | Labelled | Task) -> dict[str, Any]:
     """The columns of an example; attributes never hide the columns of the schema."""
-    extra = {name: value for name, value in example.attributes.items() if name not in FIXED}
     if isinstance(example, Pair):
         known: dict[str, Any] = {"prompt": example.prompt, "chosen": example.chosen, "rejected": example.rejected}
         optional = {"margin": example.margin, "label_chosen_preferred": example.label_chosen_preferred}
-        return known | {name: value for name, value in optional.items() if value is not None} | extra
-    if isinstance(example, Labelled):
-        return {"prompt": example.prompt, "completion": example.completion, "label": example.label} | extra
-    return {"prompt": example.prompt} | extra
+        known |= {name: value for name, value in optional.items() if value is not None}
+        reserved = {*known, *optional}
+    elif isinstance(example, Labelled):
+        known = {"prompt": example.prompt, "completion": example.completion, "label": example.label}
+        reserved = set(known)
+    else:
+        known, reserved = {"prompt": example.prompt}, {"prompt"}
+    return known | {name: value for name, value in example.attributes.items() if name not in reserved}
 
 
 def to_dataset(records: Iterable[Mapping[str, Any]]) -> datasets.Dataset:

@@ -86,9 +86,9 @@ def test_attributes_keep_their_names() -> None:
     assert load_preferences(rows)[0]["rejected_rating"] == 1.0
     helpsteer3 = next(rows for name, rows, _ in EXAMPLES if name == "HelpSteer3 preference")
     assert load_preferences(helpsteer3)[0]["subset"] == "stem"
-    row = {"prompt": "a", "chosen": "b", "rejected": "c", "meta": {"x": 1}, "id": 7, "tags": ["t"]}
+    row = {"prompt": "a", "chosen": "b", "rejected": "c", "meta": {"x": 1}, "id": 7, "tags": ["t"], "label": "x"}
     loaded = load_preferences([row])[0]
-    assert (loaded["meta"], loaded["id"], loaded["tags"]) == ('{"x": 1}', 7, ["t"])
+    assert (loaded["meta"], loaded["id"], loaded["tags"], loaded["label"]) == ('{"x": 1}', 7, ["t"], "x")
 
 
 def test_rm_bench_difficulty() -> None:
