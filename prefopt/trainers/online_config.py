@@ -83,8 +83,8 @@ class OnlineConfig(AdapterArguments, GRPOConfig):
     bf16: bool | None = field(
         default=None, metadata={"help": "compute in bfloat16 over float32 weights; unset: on a GPU that can"}
     )
-    gradient_checkpointing: bool = field(
-        default=False, metadata={"help": "compute activations anew in the backward pass: slower, less memory"}
+    gradient_checkpointing: bool | None = field(
+        default=None, metadata={"help": "older name of activation_checkpointing: slower, less memory; unset: off"}
     )
     logging_steps: float = field(default=10, metadata={"help": "steps between two log lines"})
     report_to: str | list[str] | None = field(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 from transformers.trainer_utils import SaveStrategy
 
-from prefopt.batch import PolicyOutputs, Rollouts
+from prefopt.batch import PolicyOutputs, Prepared, Rollouts
 from prefopt.errors import UserError
 from prefopt.online.objective import OnlineObjective
 from prefopt.trainers import progress
@@ -135,14 +135,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         """Run ``prepare`` over the rows of all processes; keep this process's part in the batch."""
         mask = completion_mask(batch)
         group = self.num_generations if self.mode == "train" else self.num_generations_eval
-        extras, logps = self._inputs_of_prepare(batch, mask)
-        rollouts = gather_rollouts(self.accelerator, mask, rewards, logps, extras, group)
-        if self._prepare_reads_logps is None and torch.isnan(logps).any():
-            self._prepare_reads_logps = reads_logps(self.objective, rollouts, self.objective_state)
-            if self._prepare_reads_logps:
-                extras, logps = self._inputs_of_prepare(batch, mask)
-                rollouts = gather_rollouts(self.accelerator, mask, rewards, logps, extras, group)
-        prepared = self.objective.prepare(rollouts, self.objective_state)
+        rollouts, prepared = self._prepared(batch, mask, rewards, group)
         own = slice(self.accelerator.process_index * len(rows), (self.accelerator.process_index + 1) * len(rows))
         self.tallies[self.mode].add_shared(prepared.metrics)
         self.forget_reward_metrics()
@@ -155,6 +148,18 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
             # The sampling engine's numbers differ from the trainer's; TRL corrects the policy term alone, too.
             batch["weights"] = batch["weights"] * batch["importance_sampling_ratio"]
         return batch | {"row_names": [_name(row, i) for i, row in enumerate(rows, own.start)]}
+
+    def _prepared(self, batch: dict[str, Any], mask: Tensor, rewards: Tensor, group: int) -> tuple[Rollouts, Prepared]:
+        extras, logps = self._inputs_of_prepare(batch, mask)
+        rollouts = gather_rollouts(self.accelerator, mask, rewards, logps, extras, group)
+        try:
+            if self._prepare_reads_logps is None and torch.isnan(logps).any():
+                self._prepare_reads_logps = reads_logps(self.objective, rollouts, self.objective_state)
+                if self._prepare_reads_logps:
+                    return self._prepared(batch, mask, rewards, group)
+            return rollouts, self.objective.prepare(rollouts, self.objective_state)
+        except ValueError as error:
+            raise UserError(f"recipe '{self.objective.recipe}': {error}") from error
 
     def _inputs_of_prepare(self, batch: dict[str, Any], mask: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return the extras that the objective needs, and behaviour log-probabilities, NaN where none are needed."""
@@ -198,7 +203,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         share = self.args.steps_per_generation / self.current_gradient_accumulation_steps
         return float(share * self.accelerator.num_processes)
 
-    def _measure(self, rollouts: Rollouts, prepared: Any, policy: PolicyOutputs) -> None:
+    def _measure(self, rollouts: Rollouts, prepared: Prepared, policy: PolicyOutputs) -> None:
         tally = self.tallies[self.mode]
         tally.add_local(self.objective.metrics(rollouts, prepared, policy))
         if "ref_logps" in rollouts.extras:
