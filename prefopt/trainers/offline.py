@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import set_seed
+from transformers import AutoConfig, set_seed
 
-from prefopt import __version__, recipes
+from prefopt import __version__
 from prefopt.errors import UserError
 from prefopt.offline import OfflineObjective
 from prefopt.offline.reference import Folder
 from prefopt.trainers.adapters import AdapterArguments, wrap
-from prefopt.trainers.logprobs import needed_statistics
-from prefopt.trainers.offline_config import OfflineConfig
+from prefopt.trainers.offline_config import OfflineConfig, offline_objective
+from prefopt.trainers.offline_data import loaded, tokenised
 from prefopt.trainers.offline_trainer import OfflineTrainer
 from prefopt.trainers.pair_reference import is_adapted
-from prefopt.trainers.pair_tokens import LABEL, check_pairs
 from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer
-from reward_models.data import load_preferences
 
 __all__ = ["AdapterArguments", "AlignedPolicy", "OfflineConfig", "OfflineTrainer", "align_offline", "offline_objective"]
 
@@ -83,14 +81,16 @@ def align_offline(
     in_memory = not isinstance(model, (str, Path))
     if in_memory and tokenizer is None:
         raise UserError("a model in memory needs its tokenizer: align_offline(model, ..., tokenizer=...)")
-    if not in_memory:
-        check_policy(model)
     if isinstance(objective.reference, Folder):
         check_policy(objective.reference.path)
-    pairs = _pairs(train, config, objective, "training data")
-    held_out = None if evaluation is None else _pairs(evaluation, config, objective, "evaluation data")
-    set_seed(config.seed)
+    model_config = model.config if in_memory else AutoConfig.from_pretrained(check_policy(model))
     tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
+    pairs, held_out = (
+        tokenised(loaded(data, config, objective.needs, name), config, objective.needs, tokenizer, model_config, name)
+        for data, name in ((train, "training data"), (evaluation, "evaluation data"))
+    )
+    assert pairs is not None
+    set_seed(config.seed)
     policy = model if in_memory else load_policy(model, dtype)
     fresh = adapter is not None and adapter.use_peft and not is_adapted(policy)
     if adapter is not None and fresh:
@@ -102,62 +102,19 @@ def align_offline(
     if adapter is not None and adapter.merge_adapter and is_adapted(trained):
         trained = trainer.model = trained.merge_and_unload()
     trainer.save_model(config.output_dir)
-    encoded = trainer.encoded["training data"]
     done = AlignedPolicy(
         model=trained.eval(),
         tokenizer=tokenizer,
         folder=Path(config.output_dir),
         metrics={key.removeprefix("eval_"): value for key, value in metrics.items()},
         log=trainer.state.log_history,
-        truncated=encoded.truncated,
-        refused=len(encoded.bad),
+        truncated=pairs.truncated,
+        refused=len(pairs.bad),
         skipped_steps=trainer.finite_steps.skipped,
     )
     if trainer.is_world_process_zero():
-        _write_summary(done, config, objective, len(encoded.rows))
+        _write_summary(done, config, objective, len(pairs.rows))
     return done
-
-
-def offline_objective(config: OfflineConfig) -> OfflineObjective:
-    """Return the objective that the settings name.
-
-    Raises:
-        UserError: unknown recipe or setting, parts that cannot stand together, a recipe of another kind, or settings
-            of a reference that the recipe doesn't use.
-    """
-    settings: dict[str, Any] = dict(config.recipe_settings or {})
-    if config.reference_model is not None:
-        settings["reference"] = Folder(config.reference_model)
-    try:
-        objective = recipes.build(config.recipe, **settings)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"recipe {config.recipe}: {error}") from error
-    if not isinstance(objective, OfflineObjective):
-        kind = recipes.info(config.recipe).kind
-        raise UserError(
-            f"recipe '{config.recipe}' is of kind {kind}, not offline; the offline ones are "
-            f"{', '.join(recipes.names('offline'))}"
-        )
-    if "ref_logps" not in objective.needs:
-        for name in ("reference_model", "precompute_reference"):
-            if getattr(config, name):
-                raise UserError(f"{name} is set, but recipe '{config.recipe}' uses no reference; leave it out")
-    needed_statistics(objective)
-    return objective
-
-
-def _pairs(data: Dataset | str | Path, config: OfflineConfig, objective: OfflineObjective, name: str) -> Dataset:
-    """Return validated pairs with the columns that the objective reads."""
-    if isinstance(data, Dataset):
-        check_pairs(data, objective.needs, name)
-    loaded = load_preferences(
-        data,
-        ties="soft" if LABEL in objective.needs else "drop",
-        on_bad_row=config.on_bad_row,
-        quarantine_path=Path(config.output_dir) / f"quarantine_{name.split()[0]}.jsonl",
-    )
-    check_pairs(loaded, objective.needs, name)
-    return loaded
 
 
 def _write_summary(done: AlignedPolicy, config: OfflineConfig, objective: OfflineObjective, pairs: int) -> None:

@@ -7,7 +7,11 @@ from typing import Any, Literal, get_args
 
 from transformers import TrainingArguments
 
+from prefopt import recipes
 from prefopt.errors import UserError, nearest
+from prefopt.offline import OfflineObjective
+from prefopt.offline.reference import Folder
+from prefopt.trainers.logprobs import needed_statistics
 
 OverLength = Literal["truncate_prompt", "truncate_response", "refuse"]
 OnBadRow = Literal["raise", "quarantine"]
@@ -69,3 +73,31 @@ class OfflineConfig(TrainingArguments):
         # Losses of pairs are summed over the whole batch: one process drives one device.
         if self.n_gpu > 1:
             self._n_gpu = 1
+
+
+def offline_objective(config: OfflineConfig) -> OfflineObjective:
+    """Return the objective that the settings name.
+
+    Raises:
+        UserError: unknown recipe or setting, parts that cannot stand together, a recipe of another kind, or settings
+            of a reference that the recipe doesn't use.
+    """
+    settings: dict[str, Any] = dict(config.recipe_settings or {})
+    if config.reference_model is not None:
+        settings["reference"] = Folder(config.reference_model)
+    try:
+        objective = recipes.build(config.recipe, **settings)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"recipe {config.recipe}: {error}") from error
+    if not isinstance(objective, OfflineObjective):
+        kind = recipes.info(config.recipe).kind
+        raise UserError(
+            f"recipe '{config.recipe}' is of kind {kind}, not offline; the offline ones are "
+            f"{', '.join(recipes.names('offline'))}"
+        )
+    if "ref_logps" not in objective.needs:
+        for name in ("reference_model", "precompute_reference"):
+            if getattr(config, name):
+                raise UserError(f"{name} is set, but recipe '{config.recipe}' uses no reference; leave it out")
+    needed_statistics(objective)
+    return objective

@@ -18,12 +18,12 @@ from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.history import HistoryFile, Tally
 from prefopt.trainers.logprobs import attach_head, needed_statistics, pair_outputs, token_statistics
 from prefopt.trainers.offline_config import OfflineConfig
-from prefopt.trainers.pair_batches import EpochShuffle, PairBatchCollator, PairRows, pairs_of
+from prefopt.trainers.offline_data import tokenised
+from prefopt.trainers.pair_batches import PairBatchCollator, PairRows, pair_order, pairs_of
 from prefopt.trainers.pair_reference import ReferenceLogps, bare
-from prefopt.trainers.pair_tokens import PairTokens, check_pairs, label_columns, tokenise_pairs
-from prefopt.trainers.policies import context_limit, prepare_tokenizer
+from prefopt.trainers.pair_tokens import PairTokens, label_columns
+from prefopt.trainers.policies import prepare_tokenizer
 from prefopt.trainers.reference_cache import cache_key, compute_reference, with_reference
-from prefopt.trainers.sampling_order import LengthGrouped
 from reward_models.freezing import disable_dropout
 
 
@@ -37,7 +37,7 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
         model: a causal language model, or a PEFT model.
         args: an `OfflineConfig`; its ``recipe`` is not read here.
         objective: what is minimised.
-        train_dataset: rows with prompt, chosen, rejected, and the labels that the objective reads.
+        train_dataset: rows with prompt, chosen, rejected and the labels that the objective reads, or tokenised pairs.
         eval_dataset: the same, or None.
         processing_class: the tokenizer.
         fresh_adapter: the PEFT model's adapter changes nothing yet, so its base can act as the reference.
@@ -52,8 +52,8 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
         model: Any,
         args: OfflineConfig,
         objective: OfflineObjective,
-        train_dataset: Dataset | None = None,
-        eval_dataset: Dataset | None = None,
+        train_dataset: Dataset | PairTokens | None = None,
+        eval_dataset: Dataset | PairTokens | None = None,
         processing_class: Any = None,
         fresh_adapter: bool = False,
         **other: Any,
@@ -64,15 +64,10 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
         if args.disable_dropout:
             disable_dropout(model)
         pad_id = prepare_tokenizer(processing_class)
-        limit = context_limit(processing_class, bare(model).config, args.max_length)
-        self.encoded: dict[str, PairTokens] = {}
-        for name, data in (("training data", train_dataset), ("evaluation data", eval_dataset)):
-            if data is not None:
-                check_pairs(data, objective.needs, name)
-                file = Path(args.output_dir) / f"quarantine_{name.split()[0]}_lengths.jsonl"
-                self.encoded[name] = tokenise_pairs(
-                    data, processing_class, limit, args.over_length, objective.needs, args.on_bad_row, file, name
-                )
+        train, held_out = (
+            tokenised(data, args, objective.needs, processing_class, bare(model).config, name)
+            for data, name in ((train_dataset, "training data"), (eval_dataset, "evaluation data"))
+        )
         self.reference = ReferenceLogps(objective.reference, model, fresh_adapter) if self.wants_reference else None
         attach_head(bare(model), self.statistics)
         self.measured = Tally(())
@@ -80,8 +75,8 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
             model=model,
             args=args,
             data_collator=PairBatchCollator(pad_id, self.labels),
-            train_dataset=self._rows("training data"),
-            eval_dataset=self._rows("evaluation data"),
+            train_dataset=None if train is None else PairRows(train.rows),
+            eval_dataset=None if held_out is None else PairRows(held_out.rows),
             processing_class=processing_class,
             compute_metrics=pair_metrics,
             **other,
@@ -168,19 +163,9 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
     def _causal(self) -> Any:
         return bare(self.accelerator.unwrap_model(self.model))
 
-    def _rows(self, name: str) -> PairRows | None:
-        return PairRows(self.encoded[name].rows) if name in self.encoded else None
-
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows = self.train_dataset if train_dataset is None else train_dataset
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        together = self.args.train_batch_size * self.args.world_size
-        if self.args.train_sampling_strategy == "group_by_length":
-            group = together * self.args.gradient_accumulation_steps
-            return LengthGrouped([len(row["prompt_ids"]) + len(row["chosen_ids"]) for row in rows.rows], group, seed)
-        if self.args.train_sampling_strategy != "random":
-            return super()._get_train_sampler(train_dataset)
-        return EpochShuffle(len(rows), together if self.args.world_size > 1 else 1, seed)
+        return pair_order(self.args, rows) or super()._get_train_sampler(train_dataset)
 
     def _precompute(self, reference: ReferenceLogps, weights: str) -> None:
         """Replace the reference model by its log-probabilities, from the cache where it has them."""

@@ -10,8 +10,10 @@ from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
+from transformers import TrainingArguments
 
 from prefopt.batch import Pairs
+from prefopt.trainers.sampling_order import LengthGrouped
 
 TENSORS = ("input_ids", "attention_mask", "response_mask")
 
@@ -49,6 +51,18 @@ class EpochShuffle(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         order = torch.randperm(self.count, generator=torch.Generator().manual_seed(self.seed + self.epoch)).tolist()
         return iter([*order, *range(self.count, len(self))])
+
+
+def pair_order(args: TrainingArguments, data: PairRows) -> Sampler[int] | None:
+    """Return the order in which pairs are taken; None leaves it to transformers (sequential)."""
+    seed = args.seed if args.data_seed is None else args.data_seed
+    together = args.train_batch_size * args.world_size
+    if args.train_sampling_strategy == "group_by_length":
+        lengths = [len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])) for row in data.rows]
+        return LengthGrouped(lengths, together * args.gradient_accumulation_steps, seed)
+    if args.train_sampling_strategy == "random":
+        return EpochShuffle(len(data), together if args.world_size > 1 else 1, seed)
+    return None
 
 
 class PairBatchCollator:
