@@ -25,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     "train-reward": Command("prefopt.cli.train_reward", "Train a reward model on preference data"),
     "evaluate-reward": Command("prefopt.cli.evaluate_reward", "Accuracy, margin and calibration of a reward model"),
     "score": Command("prefopt.cli.score", "Score a file of answers with a reward model, in batches, resumable"),
+    "serve": Command("prefopt.cli.serve", "Serve a reward model over HTTP, requests batched together"),
     "align-offline": Command("prefopt.cli.align_offline", "Align a model on preference pairs (DPO and its kin)"),
     "align-online": Command("prefopt.cli.align_online", "Align a model against several rewards (GRPO and its kin)"),
     "methods": Command("prefopt.cli.methods", "List the recipes, or explain one: composition, formula, paper"),

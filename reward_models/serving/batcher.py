@@ -1,0 +1,204 @@
+"""Texts of many requests in shared forward passes, run by one thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import NamedTuple
+
+from torch import Tensor
+
+from reward_models.batching import token_budget_batches
+from reward_models.serving.errors import queue_full, stopping, too_many_texts
+from reward_models.serving.settings import ServingSettings
+
+logger = logging.getLogger(__name__)
+
+# Forward passes' worth of tokens taken from the queue at once: enough to sort rows by length, few enough that the next
+# request does not wait for the whole queue.
+PASSES = 4
+Outcome = list[float] | Exception
+
+
+@dataclass
+class Counts:
+    """What the worker did so far. ``scored`` are forward passes' rows, ``shared`` texts that rode along with an equal
+    one."""
+
+    texts: int = 0
+    scored: int = 0
+    shared: int = 0
+    passes: int = 0
+    failed: int = 0
+    refused: int = 0
+
+
+@dataclass
+class _Job:
+    rows: Sequence[Sequence[int]]
+    outcomes: list[Outcome]
+    left: int
+    arrived: float = field(default_factory=monotonic)
+    future: Future[list[Outcome]] = field(default_factory=Future)
+
+    def settle(self, index: int, outcome: Outcome) -> None:
+        self.outcomes[index] = outcome
+        self.left -= 1
+        if self.left == 0:
+            try:
+                self.future.set_result(self.outcomes)
+            except InvalidStateError:
+                logger.debug("a request was given up before its scores were there")
+
+
+class _Entry(NamedTuple):
+    job: _Job
+    index: int
+
+    @property
+    def ids(self) -> Sequence[int]:
+        return self.job.rows[self.index]
+
+
+class MicroBatcher:
+    """Collects rows for at most ``max_wait_ms``, batches them by length under the token budget, scores equal rows once.
+
+    Rows are taken first come, first served. The thread that calls `submit` never runs the model. A pass that fails is
+    split in halves until the row at fault stands alone, so that no request suffers from another's text.
+
+    Args:
+        score: token ids of N rows -> (N, K) scores; called in the worker thread only.
+        settings: limits.
+    """
+
+    def __init__(self, score: Callable[[list[list[int]]], Tensor], settings: ServingSettings) -> None:
+        self.settings = settings
+        self.counts = Counts()
+        self.failures_in_a_row = 0
+        self._score_rows = score
+        self._changed = threading.Condition()
+        self._waiting: deque[_Entry] = deque()
+        self._waiting_tokens = 0
+        self._admitted = 0
+        self._closed = False
+        self._seconds = 0.0
+        self._worker = threading.Thread(target=self._work, name="reward-model", daemon=True)
+        self._worker.start()
+
+    @property
+    def admitted(self) -> int:
+        """Texts that were taken in and are not answered yet."""
+        return self._admitted
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker thread runs."""
+        return self._worker.is_alive()
+
+    @contextmanager
+    def place(self, count: int) -> Iterator[None]:
+        """Hold room for ``count`` texts, from before they are tokenised until they are answered.
+
+        Raises:
+            RequestError: 413 more texts than the queue has room for at all, 429 at present, 503 when closed.
+        """
+        limit = self.settings.queue_size
+        if count > limit:
+            raise too_many_texts(count, limit)
+        with self._changed:
+            if self._closed:
+                raise stopping()
+            if self._admitted + count > limit:
+                self.counts.refused += count
+                raise queue_full(limit, self._seconds)
+            self._admitted += count
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._admitted -= count
+
+    def submit(self, rows: Sequence[Sequence[int]]) -> Future[list[Outcome]]:
+        """Queue rows of token ids; the future gives K scores, or the exception, for each, in order.
+
+        Cancel the future to take back the rows that were not scored yet.
+        """
+        job = _Job(rows, [[] for _ in rows], len(rows))
+        with self._changed:
+            if self._closed:
+                raise stopping()
+            self._waiting.extend(_Entry(job, index) for index in range(len(rows)))
+            self._waiting_tokens += sum(map(len, rows))
+            self.counts.texts += len(rows)
+            self._changed.notify()
+        return job.future
+
+    def close(self) -> None:
+        """Take nothing more, score what is queued, and end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._worker.join()
+
+    def _work(self) -> None:
+        while (entries := self._collect()) is not None:
+            started = monotonic()
+            self._score(entries)
+            self._seconds = monotonic() - started
+
+    def _collect(self) -> list[_Entry] | None:
+        budget = self.settings.max_batch_tokens
+        with self._changed:
+            while not self._waiting and not self._closed:
+                self._changed.wait()
+            if not self._waiting:
+                return None
+            until = self._waiting[0].job.arrived + self.settings.max_wait_ms / 1000
+            while not self._closed and self._waiting_tokens < budget and (left := until - monotonic()) > 0:
+                self._changed.wait(left)
+            taken: list[_Entry] = []
+            tokens = 0
+            while self._waiting and tokens < PASSES * budget:
+                entry = self._waiting.popleft()
+                self._waiting_tokens -= len(entry.ids)
+                if not entry.job.future.done():
+                    taken.append(entry)
+                    tokens += len(entry.ids)
+            return taken
+
+    def _score(self, entries: list[_Entry]) -> None:
+        wanted: dict[tuple[int, ...], list[_Entry]] = {}
+        for entry in entries:
+            wanted.setdefault(tuple(entry.ids), []).append(entry)
+        keys = list(wanted)
+        for batch in token_budget_batches([len(key) for key in keys], self.settings.max_batch_tokens):
+            # A request may have timed out while earlier batches ran.
+            alive = [keys[i] for i in batch if any(not entry.job.future.done() for entry in wanted[keys[i]])]
+            for key, outcome in zip(alive, self._outcomes(alive), strict=True):
+                self.counts.shared += len(wanted[key]) - 1
+                for entry in wanted[key]:
+                    entry.job.settle(entry.index, list(outcome) if isinstance(outcome, list) else outcome)
+
+    def _outcomes(self, rows: list[tuple[int, ...]]) -> list[Outcome]:
+        if not rows:
+            return []
+        self.counts.passes += 1
+        try:
+            scores = self._score_rows([list(row) for row in rows]).tolist()
+        except Exception as error:
+            if len(rows) > 1:
+                middle = len(rows) // 2
+                return self._outcomes(rows[:middle]) + self._outcomes(rows[middle:])
+            logger.exception("a text of %d tokens cannot be scored", len(rows[0]))
+            self.failures_in_a_row += 1
+            self.counts.failed += 1
+            return [error]
+        self.failures_in_a_row = 0
+        self.counts.scored += len(rows)
+        return scores

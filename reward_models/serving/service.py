@@ -1,0 +1,153 @@
+"""From texts to scores: tokenise, refuse what cannot be scored, queue, wait."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateError
+
+from reward_models.errors import DataError
+from reward_models.formatting import Text
+from reward_models.model import RewardModel
+from reward_models.serving.batcher import MicroBatcher, Outcome
+from reward_models.serving.errors import bad_field, timed_out
+from reward_models.serving.settings import ServingSettings
+
+FAILURES_TO_BE_ILL = 3
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A text to score: prompt and completion, or token ids that are taken as they are. ``field`` names it in errors."""
+
+    field: str
+    prompt: Text = ""
+    completion: Text = ""
+    ids: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of N texts by K heads; None = no finite score, for the reason in ``unscored`` (row -> reason)."""
+
+    scores: list[list[float | None]]
+    unscored: dict[int, str]
+    truncated: list[int]
+    tokens: int
+
+
+class ScoringService:
+    """A reward model with its queue.
+
+    Tokenising has a thread of its own, so that it runs beside the model and neither runs in the event loop.
+
+    Raises:
+        ModelError: ``max_length`` is more than the model takes.
+    """
+
+    def __init__(self, model: RewardModel, name: str, settings: ServingSettings | None = None) -> None:
+        self.settings = settings or ServingSettings()
+        self.model = model.eval().requires_grad_(False)
+        self.name = name
+        self.formatter = model.formatter(self.settings.max_length)
+        self.vocabulary = model.backbone.get_input_embeddings().num_embeddings
+        self.batcher = MicroBatcher(lambda rows: model.score_ids(rows, batch_size=len(rows)), self.settings)
+        self._tokeniser = ThreadPoolExecutor(1, thread_name_prefix="tokeniser")
+
+    @property
+    def illness(self) -> str | None:
+        """Why the process should be replaced, or None."""
+        if not self.batcher.alive:
+            return "the scoring thread has ended"
+        if self.batcher.failures_in_a_row >= FAILURES_TO_BE_ILL:
+            return f"the last {self.batcher.failures_in_a_row} texts could not be scored"
+        return None
+
+    async def score(self, texts: Sequence[Wanted], truncate: bool | None = None) -> Scored:
+        """Score texts in order; ``truncate`` overrides the server's setting.
+
+        Raises:
+            RequestError: what is wrong with the request, or with the server's load.
+        """
+        cut = self.settings.truncate if truncate is None else truncate
+        loop = asyncio.get_running_loop()
+        with self.batcher.place(len(texts)):
+            try:
+                async with asyncio.timeout(self.settings.request_timeout):
+                    rows, truncated = await loop.run_in_executor(self._tokeniser, self._encode, texts, cut)
+                    outcomes = await asyncio.wrap_future(self.batcher.submit(rows))
+            except TimeoutError:
+                raise timed_out(self.settings.request_timeout) from None
+        return _scored(outcomes, len(self.model.names), truncated, sum(map(len, rows)))
+
+    def close(self) -> None:
+        """Finish what is queued and end both threads."""
+        self._tokeniser.shutdown()
+        self.batcher.close()
+
+    def _encode(self, texts: Sequence[Wanted], truncate: bool) -> tuple[list[list[int]], list[int]]:
+        rows: list[list[int]] = []
+        truncated: list[int] = []
+        limit = self.formatter.max_length
+        for number, text in enumerate(texts):
+            ids, lost = self._ids(text)
+            if lost and not truncate:
+                raise bad_field(text.field, f"{len(ids) + lost} tokens, but at most {limit} are scored; shorten it")
+            if not ids:
+                raise bad_field(text.field, "no tokens; the model needs at least one")
+            if lost:
+                truncated.append(number)
+            rows.append(ids)
+        return rows, truncated
+
+    def _ids(self, text: Wanted) -> tuple[list[int], int]:
+        if text.ids is not None:
+            return list(self._checked_ids(text.field, text.ids)), 0
+        try:
+            encoded = self.formatter.encode(text.prompt, text.completion)
+        except (DataError, TemplateError) as error:
+            raise bad_field(text.field, str(error)) from error
+        return encoded.input_ids, encoded.prompt_cut + encoded.response_cut
+
+    def _checked_ids(self, field: str, ids: Sequence[int]) -> Sequence[int]:
+        limit = self.formatter.max_length
+        if limit is not None and len(ids) > limit:
+            raise bad_field(field, f"{len(ids)} tokens, but at most {limit} are scored; token ids are never cut")
+        for index, token in enumerate(ids):
+            if not 0 <= token < self.vocabulary:
+                raise bad_field(f"{field}[{index}]", f"token {token} is not in the vocabulary of {self.vocabulary}")
+        return ids
+
+
+def _scored(outcomes: Sequence[Outcome], heads: int, truncated: list[int], tokens: int) -> Scored:
+    scores: list[list[float | None]] = []
+    reasons: dict[int, str] = {}
+    for number, outcome in enumerate(outcomes):
+        if isinstance(outcome, Exception):
+            reasons[number] = f"{type(outcome).__name__}: {outcome}"
+            scores.append([None] * heads)
+            continue
+        if not all(map(math.isfinite, outcome)):
+            reasons[number] = "the score is not finite"
+        scores.append([value if math.isfinite(value) else None for value in outcome])
+    return Scored(scores, reasons, truncated, tokens)
+
+
+def describe(service: ScoringService) -> dict[str, Any]:
+    """What a client may want to know: the model, its heads, limits, and what was done so far."""
+    model, settings = service.model, service.settings
+    return {
+        "model": service.name,
+        "names": list(model.names),
+        "statistics": model.statistics,
+        "pooling": model.pooling,
+        "max_length": service.formatter.max_length,
+        "settings": vars(settings),
+        "waiting": service.batcher.admitted,
+        "counts": vars(service.batcher.counts),
+    }
