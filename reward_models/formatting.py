@@ -35,17 +35,16 @@ class Formatter:
     Where the whole is longer than ``max_length`` the prompt loses tokens on its left, then the completion on its
     right, and both counts are reported in `Encoded`.
 
-    With ``as_generated`` a prompt is exactly what generation will be given: ``start`` is only what the tokenizer itself
-    puts before a text, and nothing before a rendered chat template. So a policy is trained on what it is asked later.
+    A prompt is exactly what generation is given: ``start`` is what the tokenizer itself puts before a text, and nothing
+    comes before a rendered chat template. So a policy is trained, and judged, on what it is asked.
     """
 
     tokenizer: Any
     max_length: int | None = None
-    as_generated: bool = False
 
     @cached_property
     def start(self) -> list[int]:
-        """What the tokenizer puts before a text."""
+        """What the tokenizer itself puts before a text."""
         plain = self._ids("a")
         whole = self.tokenizer("a", add_special_tokens=True)["input_ids"]
         for i in range(len(whole) - len(plain) + 1):
@@ -53,16 +52,7 @@ class Formatter:
                 break
         else:
             return []
-        before = list(whole[:i])
-        if self.as_generated:
-            return before
-        bos = self.tokenizer.bos_token_id
-        # Some fast tokenizers name a bos token, or a cls token, without adding it themselves.
-        if not before and bos is not None and bos != self.tokenizer.eos_token_id:
-            before = [bos]
-        if not before and self.tokenizer.cls_token_id is not None:
-            before = [self.tokenizer.cls_token_id]
-        return before
+        return list(whole[:i])
 
     @cached_property
     def separator(self) -> list[int]:
@@ -85,9 +75,7 @@ class Formatter:
             start = self.start
         else:
             first, second = self._render(prompt, completion)
-            # A chat template writes its own start token.
-            has_own = self.as_generated or self._ids(first)[: len(self.start)] == self.start
-            start = [] if self._template and has_own else self.start
+            start = [] if self._template else self.start
         return self._join(start, self._ids(first), self._ids(second))
 
     @property

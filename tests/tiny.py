@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertModel,
@@ -34,13 +34,17 @@ CHAT_TEMPLATE = (
 
 
 def tiny_tokenizer(pad: bool = True, chat: bool = True, encoder: bool = False) -> PreTrainedTokenizerFast:
-    """One token a byte. ``pad=False`` leaves the pad token out; ``encoder=True`` names cls and sep, not bos and eos."""
+    """One token a byte. ``pad=False`` leaves the pad token out; ``encoder=True`` names cls and sep, and adds them."""
     vocabulary = {token: i for i, token in enumerate(SPECIAL)}
     for symbol in sorted(pre_tokenizers.ByteLevel.alphabet()):
         vocabulary[symbol] = len(vocabulary)
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
+    if encoder:
+        core.post_processor = processors.TemplateProcessing(
+            single="<bos> $A <eos>", special_tokens=[("<bos>", vocabulary["<bos>"]), ("<eos>", vocabulary["<eos>"])]
+        )
     names = {"cls_token": "<bos>", "sep_token": "<eos>"} if encoder else {"bos_token": "<bos>", "eos_token": "<eos>"}
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core,

@@ -73,7 +73,7 @@ def tokenise_pairs(
     Raises:
         UserError: a pair that doesn't fit ``max_length`` (unless quarantined), a label that is no number, no pair left.
     """
-    formatter = Formatter(tokenizer, as_generated=True)
+    formatter = Formatter(tokenizer)
     columns = label_columns(needs)
 
     def encode(row: dict[str, Any], i: int) -> dict[str, Any]:
