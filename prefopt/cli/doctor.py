@@ -19,6 +19,7 @@ CORE = ("torch", "transformers", "trl", "accelerate", "datasets", "safetensors",
 OPTIONAL = {
     "peft": "LoRA adapters: pip install 'prefopt[peft]'",
     "math-verify": "answers compared as mathematics: pip install 'prefopt[math]'",
+    "fastapi": "prefopt serve: pip install 'prefopt[serve]'",
     "vllm": "fast generation in align-online, through TRL",
     "deepspeed": "sharded training under accelerate launch",
     "bitsandbytes": "8-bit optimisers and quantised models",
