@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from prefopt.cli.arguments import parse
+
+if TYPE_CHECKING:
+    from prefopt.trainers.offline import AlignedPolicy
 
 
 @dataclass
@@ -38,12 +40,16 @@ def run(argv: list[str]) -> int:
         dtype=arguments.dtype,
     )
     if config.process_index == 0:
-        _print_result(done.folder, config.recipe, done.metrics)
+        _print_result(done, config.recipe)
     return 0
 
 
-def _print_result(folder: Path, recipe: str, metrics: dict[str, float]) -> None:
-    print(f"{recipe}: aligned model in {folder}, log lines in {folder / 'history.jsonl'}")
-    shown = {name: value for name, value in metrics.items() if name == "loss" or name.startswith("rewards/")}
+def _print_result(done: AlignedPolicy, recipe: str) -> None:
+    print(f"{recipe}: aligned model in {done.folder}, log lines in {done.folder / 'history.jsonl'}")
+    if done.truncated or done.refused:
+        print(f"over-length pairs: {done.truncated} truncated, {done.refused} left out (in quarantine_*.jsonl)")
+    if done.skipped_steps:
+        print(f"steps skipped for a loss or gradient that was not finite: {done.skipped_steps}")
+    shown = {name: value for name, value in done.metrics.items() if name == "loss" or name.startswith("rewards/")}
     if shown:
         print("held out: " + ", ".join(f"{name} {value:.4f}" for name, value in shown.items()))

@@ -9,6 +9,7 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import AutoConfig, set_seed
+from transformers.trainer_utils import get_last_checkpoint
 
 from prefopt import __version__
 from prefopt.errors import UserError
@@ -81,6 +82,9 @@ def align_offline(
     in_memory = not isinstance(model, (str, Path))
     if in_memory and tokenizer is None:
         raise UserError("a model in memory needs its tokenizer: align_offline(model, ..., tokenizer=...)")
+    folder = Path(config.output_dir)
+    if resume_from is True and not (folder.is_dir() and get_last_checkpoint(str(folder))):
+        raise UserError(f"{config.output_dir} holds no checkpoint to resume from; leave resume out to start anew")
     if isinstance(objective.reference, Folder):
         check_policy(objective.reference.path)
     model_config = model.config if in_memory else AutoConfig.from_pretrained(check_policy(model))

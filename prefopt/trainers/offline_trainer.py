@@ -105,7 +105,7 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
         if "ref_logps" in batch:
             reference = pair_outputs({"logps": batch["ref_logps"]})
         elif self.reference is not None:
-            reference = pair_outputs({"logps": self.reference(batch, self.model, self.accelerator)})
+            reference = pair_outputs({"logps": self.reference(batch, model, self.accelerator)})
         return pair_outputs(found), reference, pairs_of(batch, self.labels)
 
     def compute_loss(

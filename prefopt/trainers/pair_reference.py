@@ -74,7 +74,7 @@ class ReferenceLogps:
             return token_statistics(self.model, bare(accelerator.unwrap_model(self.model)), batch)["logps"]
         adapted = accelerator.unwrap_model(policy)
         with without_adapter(adapted):
-            return token_statistics(adapted, bare(adapted), batch)["logps"]
+            return token_statistics(policy, bare(adapted), batch)["logps"]
 
 
 def placed(model: nn.Module, accelerator: Any) -> nn.Module:

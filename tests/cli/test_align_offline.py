@@ -55,6 +55,16 @@ def test_config_file_and_flags_over_it(model, data, tmp_path):
     assert parts["pair_weight"].startswith("AlignedProbability(")
 
 
+def test_resumes(model, data, tmp_path):
+    """Killed after step 1 of 2, in effect: the second call starts from checkpoint-1 and ends at step 2."""
+    saving = ("--save-strategy", "steps", "--save-steps", "1")
+    assert align(model, data, tmp_path / "out", *saving) == 0
+    before = (tmp_path / "out" / "model.safetensors").read_bytes()
+    (tmp_path / "out" / "checkpoint-2").rename(tmp_path / "lost")
+    assert align(model, data, tmp_path / "out", *saving, "--resume") == 0
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == before
+
+
 def test_lora(model, data, tmp_path):
     assert align(model, data, tmp_path / "out", "--use-peft", "--lora-r", "2") == 0
     assert (tmp_path / "out" / "adapter_model.safetensors").exists()
@@ -114,6 +124,9 @@ class TestBadInput:
     def test_model_folder_without_weights(self, model, data, tmp_path, capsys):
         (model / "model.safetensors").unlink()
         self.refused(capsys, model, data, tmp_path / "out", message="has no weights")
+
+    def test_nothing_to_resume(self, model, data, tmp_path, capsys):
+        self.refused(capsys, model, data, tmp_path / "out", "--resume", message="holds no checkpoint")
 
     def test_reference_folder_without_weights(self, model, data, tmp_path, capsys):
         more = ("--reference-model", str(tmp_path))
