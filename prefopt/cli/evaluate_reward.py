@@ -71,7 +71,7 @@ def _print(found: PairEvaluation) -> None:
     numbers = Table(show_header=False, box=None)
     numbers.add_row("mean margin", f"{found.mean_margin:.4f}")
     numbers.add_row("mean score", f"{found.mean_score:.4f}")
-    numbers.add_row("loss", f"{found.loss:.4f}")
+    numbers.add_row("loss, -log sigma(margin)", f"{found.loss:.4f}")
     if found.calibration is not None:
         numbers.add_row("expected calibration error", f"{found.calibration.expected_error:.4f}  (10 bins)")
         numbers.add_row("Brier score", f"{found.calibration.brier:.4f}")
