@@ -59,7 +59,17 @@ def run(argv: list[str]) -> int:
     )
     if config.process_index == 0:
         _print(done)
+    _part()
     return 0
+
+
+def _part() -> None:
+    """Let all processes of a distributed run end together."""
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def _print(done: Any) -> None:

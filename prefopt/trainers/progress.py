@@ -108,9 +108,10 @@ def _read_buffer(
 
 def _check_state(state: State, initial: State, folder: Path, recipe: str) -> None:
     if {name: value.shape for name, value in state.items()} != {name: v.shape for name, v in initial.items()}:
+        then, now = (", ".join(sorted(names)) or "none" for names in (state, initial))
         raise UserError(
-            f"{folder} holds the state of recipe '{recipe}' ({', '.join(sorted(state)) or 'none'}), this run's recipe has "
-            f"{', '.join(sorted(initial)) or 'none'}; resume with the recipe that wrote it, or start without resuming"
+            f"{folder} holds the state of recipe '{recipe}' ({then}), this run's recipe has {now}; resume with the "
+            "recipe that wrote it, or start without resuming"
         )
 
 

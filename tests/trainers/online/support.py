@@ -1,7 +1,7 @@
 """A tiny online run whose completions are known in advance.
 
-`fixed_rollouts` answers a prompt with completions that depend on the prompt and on the place in its group alone, so that
-every figure can be derived, whatever the policy, the number of processes or the order of prompts.
+`fixed_rollouts` answers a prompt with completions that depend on the prompt and on the place in its group alone, so
+that every figure can be derived, whatever the policy, the number of processes or the order of prompts.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where TRL implements the same loss, ours is the same number on the same inputs.
 
-Both trainers generate the same completions and score them alike; the behaviour log-probabilities in both batches are then
-the policy's own plus the same noise, so that ratios differ from 1 and clips act. All rewards are scored: unscored rows
-would leave our denominators, and stay in TRL's.
+Both trainers generate the same completions and score them alike; the behaviour log-probabilities in both batches are
+then the policy's own plus the same noise, so that ratios differ from 1 and clips act. All rewards are scored: unscored
+rows would leave our denominators, and stay in TRL's.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def test_same_penalty(tmp_path: Path) -> None:
 
 
 def test_a_whole_run_is_the_same(tmp_path: Path) -> None:
-    """Three steps of Adam with accumulation 2 end at the same parameters, to 1e-5: scaling and sampling agree as well."""
+    """Three steps of Adam with accumulation 2 end at the same parameters, to 1e-5: scaling agrees as well."""
     settings: dict[str, Any] = {"max_steps": 3, "learning_rate": 1e-3, "lr_scheduler_type": "constant"}
     ours = trainer(tmp_path, recipe="grpo", gradient_accumulation_steps=2, **settings)
     trl = peer(tmp_path, tiny_llama(), loss_type="grpo", gradient_accumulation_steps=2, save_strategy="no", **settings)

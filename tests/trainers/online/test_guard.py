@@ -50,7 +50,7 @@ def test_a_bad_step_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 
 
 def test_three_in_a_row_stop_the_run(tmp_path: Path) -> None:
-    """Steps 3, 4 and 5 are bad: the run stops with the rows named; the checkpoint of step 2 has the last good weights."""
+    """Steps 3, 4 and 5 are bad: the run stops and names rows; the checkpoint of step 2 has the last good weights."""
     run = trainer(tmp_path, max_steps=8, save_strategy="steps", save_steps=2)
     poison(run, {2, 3, 4})
     with pytest.raises(NonFiniteError, match=r"step 5.*3 steps in a row; the last rows were completion \d+ of '\d+\+"):

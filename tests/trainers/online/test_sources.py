@@ -101,7 +101,7 @@ def test_settings_that_do_not_fit(tmp_path: Path) -> None:
     """Verifiers and transforms name what they take."""
     with pytest.raises(ModelError, match="verifier 'length': got an unexpected keyword argument 'goal'"):
         read_source({"source": "length", "settings": {"goal": 3}})
-    with pytest.raises(ModelError, match="unknown transform 'log_sigmod'.*Did you mean 'log_sigmoid'"):
+    with pytest.raises(ModelError, match=r"unknown transform 'log_sigmod'.*Did you mean 'log_sigmoid'"):
         read_source({"source": "exact_answer", "transform": "log_sigmod"})
     with pytest.raises(ModelError, match="transform 'clip' has no setting 'max'; its settings are low, high"):
         read_source({"source": "exact_answer", "transform": {"name": "clip", "max": 1}})
@@ -120,11 +120,11 @@ def test_two_of_one_name() -> None:
 def test_missing_columns() -> None:
     """A column that a source requires is asked for by name, with the nearest one and the way to map it."""
     data = Dataset.from_dict({"prompt": ["a"], "answers": ["b"]})
-    with pytest.raises(UserError, match="'exact_answer' reads the column 'answer'.*Did you mean 'answers'"):
+    with pytest.raises(UserError, match=r"'exact_answer' reads the column 'answer'.*Did you mean 'answers'"):
         check_columns(data, read_sources(["exact_answer"]), "the training data")
     mapped = read_sources([{"source": "exact_answer", "columns": {"answer": "answers"}}])
     check_columns(data, mapped, "the training data")
-    with pytest.raises(UserError, match="has no column 'prompt'.*It has question"):
+    with pytest.raises(UserError, match=r"has no column 'prompt'.*It has question"):
         check_columns(Dataset.from_dict({"question": ["a"]}), [], "the training data")
     with pytest.raises(UserError, match="the training data is empty"):
         check_columns(Dataset.from_dict({"prompt": []}), [], "the training data")

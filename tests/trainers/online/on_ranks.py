@@ -1,0 +1,87 @@
+"""Runs of a few steps on however many processes they are started with; rank 0 writes losses and parameters.
+
+python -m tests.trainers.online.on_ranks FOLDER ROWS_PER_DEVICE CASE ...
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from prefopt.trainers.rewards import RewardSourceError
+from tests.trainers.online.support import losses, short, token_mean, trainer, weights
+
+RECIPES: dict[str, Any] = {
+    "plain": {"recipe": "gdpo", "aggregate": "dapo", "regularise": {"recipe": "grpo", "beta": 0.1}},
+    "stateful": {"recipe": "reinforce", "baseline_momentum": 0.5},
+    "raises": "grpo",
+    "non_finite": "grpo",
+}
+
+
+def fails_on_rank_1(prompts: Any, completions: Any, completion_ids: list[list[int]], **_: Any) -> list[float]:
+    """Raises on the second process alone."""
+    if torch.distributed.is_initialized() and torch.distributed.get_rank() == 1:
+        raise RuntimeError("only here")
+    return token_mean(prompts, completions, completion_ids)
+
+
+def play(folder: Path, rows: int, case: str) -> None:
+    """Train three steps of two micro-batches."""
+    run = trainer(
+        folder,
+        rewards=[fails_on_rank_1 if case == "raises" else token_mean, short],
+        recipe=RECIPES[case],
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=2,
+        steps_per_generation=2,
+        max_steps=3,
+        optim="sgd",
+        learning_rate=0.1,
+        seed=3,
+    )
+    if case == "non_finite":
+        poison_last_rank(run)
+    try:
+        run.train()
+    except RewardSourceError as error:
+        (folder / f"error_{run.accelerator.process_index}.txt").write_text(str(error))
+        return
+    if run.accelerator.is_main_process:
+        lines = [{k: v for k, v in line.items() if k != "step_time"} for line in run.state.log_history]
+        result = {"losses": losses(run), "lines": lines[:-1], "skipped": run.finite_steps.skipped}
+        (folder / "result.json").write_text(json.dumps(result))
+        save_file(weights(run.model), folder / "end.safetensors")
+
+
+def poison_last_rank(run: Any) -> None:
+    """Make the second step's loss NaN on the last process."""
+    original = run.micro_batch_loss
+
+    def spy(model: Any, batch: Any) -> torch.Tensor:
+        loss = original(model, batch)
+        last = run.accelerator.process_index == run.accelerator.num_processes - 1
+        return loss * torch.nan if last and run.state.global_step == 1 else loss
+
+    run.micro_batch_loss = spy
+
+
+def main(folder: str, rows: str, *cases: str) -> None:
+    """Play every case in a folder of its own."""
+    torch.set_num_threads(1)
+    for case in cases:
+        own = Path(folder) / case
+        own.mkdir(parents=True, exist_ok=True)
+        play(own, int(rows), case)
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
