@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import logging
-import random
-import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from reward_models.errors import DataError, ModelError
 from reward_models.formatting import Text
+from reward_models.http_client import UnreachableError, ask, split_address
 
 logger = logging.getLogger(__name__)
-
-AGAIN = (408, 429, 500, 502, 503, 504)
-FIRST_PAUSE = 0.25
-LONGEST_PAUSE = 10.0
-
-
-class UnreachableError(Exception):
-    """The server gave no answer that can be used; asking again may help."""
-
-    def __init__(self, reason: str, pause: float = 0.0) -> None:
-        super().__init__(reason)
-        self.pause = pause
 
 
 @dataclass
@@ -54,7 +38,7 @@ class RemoteReward:
     _where: SplitResult = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._where = _split(self.url)
+        self._where = split_address(self.url)
         self.__name__ = "+".join(self.names)
 
     def __call__(self, prompts: Sequence[Text], completions: Sequence[Text], **columns: Any) -> list[Any]:
@@ -75,9 +59,9 @@ class RemoteReward:
             self.retries += retries
             if answer.get("names") != list(self.names):
                 raise ModelError(f"{self.url} serves {answer.get('names')} now, and not {list(self.names)}")
-            rows: list[list[float | None]] = answer["scores"]
-            if len(rows) != len(prompts):
-                raise UnreachableError(f"{len(rows)} scores for {len(prompts)} texts")
+            rows: list[list[float | None]] = answer.get("scores", [])
+            if [len(row) for row in rows] != [len(self.names)] * len(prompts):
+                raise UnreachableError(f"{len(rows)} rows of scores for {len(prompts)} texts")
         except UnreachableError as error:
             self.failed_requests += 1
             self.failed_rows += len(prompts)
@@ -100,82 +84,10 @@ def score_over_http(url: str, names: Sequence[str] | None = None, deadline: floa
     """
     if names is None:
         try:
-            answer, _ = ask(_split(url), "GET", "/info", None, time.monotonic() + min(deadline, 30.0))
+            answer, _ = ask(split_address(url), "GET", "/info", None, time.monotonic() + min(deadline, 30.0))
         except UnreachableError as error:
             raise ModelError(f"no reward server at {url}: {error}; start one with `prefopt serve`") from error
-        names = answer["names"]
+        names = answer.get("names")
+        if not names:
+            raise ModelError(f"{url} is no reward server of this kind: /info names no heads")
     return RemoteReward(url, tuple(names), deadline)
-
-
-def ask(where: SplitResult, method: str, path: str, body: Any, until: float) -> tuple[dict[str, Any], int]:
-    """Ask until there is an answer or the time is over; return the answer and the number of retries.
-
-    Pauses double from 0.25 s to 10 s, with chance in them so that many clients do not return at once; a server's
-    Retry-After is kept.
-
-    Raises:
-        UnreachableError: the time is over.
-        DataError: the server refuses this request.
-    """
-    retries = 0
-    while True:
-        try:
-            return _ask_once(where, method, path, body, until), retries
-        except UnreachableError as error:
-            pause = min(FIRST_PAUSE * 2**retries, LONGEST_PAUSE) * random.uniform(0.5, 1.0)
-            pause = max(pause, error.pause)
-            if time.monotonic() + pause >= until:
-                raise UnreachableError(f"{error} (after {retries + 1} attempts)") from error
-            time.sleep(pause)
-            retries += 1
-
-
-def _ask_once(where: SplitResult, method: str, path: str, body: Any, until: float) -> dict[str, Any]:
-    left = until - time.monotonic()
-    if left <= 0:
-        raise UnreachableError("the time is over")
-    kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
-    connection = kind(where.hostname or "", where.port, timeout=left)
-    # A socket's timeout is for one read: only this ends an answer that trickles.
-    guard = threading.Timer(left, _hang_up, [connection])
-    guard.daemon = True
-    guard.start()
-    try:
-        payload = None if body is None else json.dumps(body).encode()
-        connection.request(method, where.path.rstrip("/") + path, payload, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        return _checked(response.status, response.read(), response.getheader("Retry-After"), where.geturl() + path)
-    except (OSError, http.client.HTTPException) as error:
-        raise UnreachableError(f"{type(error).__name__}: {error}") from error
-    finally:
-        guard.cancel()
-        connection.close()
-
-
-def _hang_up(connection: http.client.HTTPConnection) -> None:
-    import socket
-
-    with suppress(OSError, AttributeError):
-        connection.sock.shutdown(socket.SHUT_RDWR)
-
-
-def _checked(status: int, content: bytes, retry_after: str | None, url: str) -> dict[str, Any]:
-    try:
-        answer = json.loads(content)
-    except ValueError:
-        answer = None
-    if status == 200 and isinstance(answer, dict):
-        return answer
-    error = answer.get("error") if isinstance(answer, dict) else None
-    message = error["message"] if isinstance(error, dict) and "message" in error else f"{len(content)} bytes"
-    if status == 200 or status in AGAIN:
-        pause = float(retry_after) if retry_after and retry_after.isdigit() else 0.0
-        raise UnreachableError(f"status {status}: {message}", pause)
-    raise DataError(f"{url} refuses the request with status {status}: {message}")
-
-
-def _split(url: str) -> SplitResult:
-    where = urlsplit(url)
-    if where.scheme not in ("http", "https") or not where.hostname:
-        raise ModelError(f"'{url}' is no http address, such as http://127.0.0.1:8000")
-    return where

@@ -18,6 +18,7 @@ from reward_models.serving.shapes.classify import ClassifyRequest, answer_classi
 from reward_models.serving.shapes.openrlhf import RewardRequest, answer_get_reward
 from reward_models.serving.shapes.score import ScoreRequest, answer_score
 
+SHOWN = 5
 MESSAGES = {
     "missing": "is missing",
     "extra_forbidden": "is no field of this request",
@@ -116,6 +117,9 @@ def _add_refusals(app: FastAPI, max_body_mb: int) -> None:
             if not length.isdigit():
                 return _refusal(RequestError(411, "bad_request", "send the body with its Content-Length"))
             if int(length) > max_body_mb << 20:
+                # A client that is still sending would see a broken connection in place of the answer.
+                async for _ in request.stream():
+                    pass
                 return _refusal(RequestError(413, "too_large", f"the body is over {max_body_mb} MiB: send several"))
         return await proceed(request)
 
@@ -125,9 +129,16 @@ def _refusal(error: RequestError) -> JSONResponse:
 
 
 def _from_validation(errors: Sequence[Any]) -> RequestError:
-    first = errors[0]
+    first, *others = errors
     if first["type"] == "json_invalid":
         return RequestError(400, "bad_request", f"the body is no valid JSON: {first['ctx']['error']}")
-    names = [part for part in first["loc"][1:] if isinstance(part, (str, int))]
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in names).lstrip(".")
-    return RequestError(400, "bad_request", MESSAGES.get(first["type"], first["msg"]), field or "body")
+    more = "".join(f"; {_field(error)}: {_complaint(error)}" for error in others[:SHOWN])
+    return RequestError(400, "bad_request", _complaint(first) + more, _field(first))
+
+
+def _field(error: Any) -> str:
+    return ".".join(str(part) for part in error["loc"][1:]) or "body"
+
+
+def _complaint(error: Any) -> str:
+    return str(MESSAGES.get(error["type"], error["msg"]))

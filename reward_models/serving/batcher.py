@@ -6,16 +6,15 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from time import monotonic
-from typing import NamedTuple
 
 from torch import Tensor
 
 from reward_models.batching import token_budget_batches
 from reward_models.serving.errors import queue_full, stopping, too_many_texts
+from reward_models.serving.jobs import Counts, Entry, Job, Outcome
 from reward_models.serving.settings import ServingSettings
 
 logger = logging.getLogger(__name__)
@@ -23,47 +22,6 @@ logger = logging.getLogger(__name__)
 # Forward passes' worth of tokens taken from the queue at once: enough to sort rows by length, few enough that the next
 # request does not wait for the whole queue.
 PASSES = 4
-Outcome = list[float] | Exception
-
-
-@dataclass
-class Counts:
-    """What the worker did so far. ``scored`` are forward passes' rows, ``shared`` texts that rode along with an equal
-    one."""
-
-    texts: int = 0
-    scored: int = 0
-    shared: int = 0
-    passes: int = 0
-    failed: int = 0
-    refused: int = 0
-
-
-@dataclass
-class _Job:
-    rows: Sequence[Sequence[int]]
-    outcomes: list[Outcome]
-    left: int
-    arrived: float = field(default_factory=monotonic)
-    future: Future[list[Outcome]] = field(default_factory=Future)
-
-    def settle(self, index: int, outcome: Outcome) -> None:
-        self.outcomes[index] = outcome
-        self.left -= 1
-        if self.left == 0:
-            try:
-                self.future.set_result(self.outcomes)
-            except InvalidStateError:
-                logger.debug("a request was given up before its scores were there")
-
-
-class _Entry(NamedTuple):
-    job: _Job
-    index: int
-
-    @property
-    def ids(self) -> Sequence[int]:
-        return self.job.rows[self.index]
 
 
 class MicroBatcher:
@@ -83,7 +41,7 @@ class MicroBatcher:
         self.failures_in_a_row = 0
         self._score_rows = score
         self._changed = threading.Condition()
-        self._waiting: deque[_Entry] = deque()
+        self._waiting: deque[Entry] = deque()
         self._waiting_tokens = 0
         self._admitted = 0
         self._closed = False
@@ -129,11 +87,11 @@ class MicroBatcher:
 
         Cancel the future to take back the rows that were not scored yet.
         """
-        job = _Job(rows, [[] for _ in rows], len(rows))
+        job = Job(rows, [[] for _ in rows], len(rows))
         with self._changed:
             if self._closed:
                 raise stopping()
-            self._waiting.extend(_Entry(job, index) for index in range(len(rows)))
+            self._waiting.extend(Entry(job, index) for index in range(len(rows)))
             self._waiting_tokens += sum(map(len, rows))
             self.counts.texts += len(rows)
             self._changed.notify()
@@ -152,7 +110,7 @@ class MicroBatcher:
             self._score(entries)
             self._seconds = monotonic() - started
 
-    def _collect(self) -> list[_Entry] | None:
+    def _collect(self) -> list[Entry] | None:
         budget = self.settings.max_batch_tokens
         with self._changed:
             while not self._waiting and not self._closed:
@@ -162,7 +120,7 @@ class MicroBatcher:
             until = self._waiting[0].job.arrived + self.settings.max_wait_ms / 1000
             while not self._closed and self._waiting_tokens < budget and (left := until - monotonic()) > 0:
                 self._changed.wait(left)
-            taken: list[_Entry] = []
+            taken: list[Entry] = []
             tokens = 0
             while self._waiting and tokens < PASSES * budget:
                 entry = self._waiting.popleft()
@@ -172,8 +130,8 @@ class MicroBatcher:
                     tokens += len(entry.ids)
             return taken
 
-    def _score(self, entries: list[_Entry]) -> None:
-        wanted: dict[tuple[int, ...], list[_Entry]] = {}
+    def _score(self, entries: list[Entry]) -> None:
+        wanted: dict[tuple[int, ...], list[Entry]] = {}
         for entry in entries:
             wanted.setdefault(tuple(entry.ids), []).append(entry)
         keys = list(wanted)
@@ -183,7 +141,7 @@ class MicroBatcher:
             for key, outcome in zip(alive, self._outcomes(alive), strict=True):
                 self.counts.shared += len(wanted[key]) - 1
                 for entry in wanted[key]:
-                    entry.job.settle(entry.index, list(outcome) if isinstance(outcome, list) else outcome)
+                    entry.job.settle(entry.row, list(outcome) if isinstance(outcome, list) else outcome)
 
     def _outcomes(self, rows: list[tuple[int, ...]]) -> list[Outcome]:
         if not rows:

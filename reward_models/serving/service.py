@@ -6,16 +6,17 @@ import asyncio
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jinja2 import TemplateError
 
 from reward_models.errors import DataError
-from reward_models.formatting import Text
+from reward_models.formatting import Encoded, Text
 from reward_models.model import RewardModel
-from reward_models.serving.batcher import MicroBatcher, Outcome
+from reward_models.serving.batcher import MicroBatcher
 from reward_models.serving.errors import bad_field, timed_out
+from reward_models.serving.jobs import Outcome
 from reward_models.serving.settings import ServingSettings
 
 FAILURES_TO_BE_ILL = 3
@@ -23,11 +24,16 @@ FAILURES_TO_BE_ILL = 3
 
 @dataclass(frozen=True)
 class Wanted:
-    """A text to score: prompt and completion, or token ids that are taken as they are. ``field`` names it in errors."""
+    """A text to score; ``field`` names it in errors.
+
+    It is a prompt and a completion; or a ``completion`` that is ``whole``, prompt included, and loses tokens on its
+    left where it is too long, as a prompt does; or token ids that are taken as they are.
+    """
 
     field: str
     prompt: Text = ""
     completion: Text = ""
+    whole: bool = False
     ids: Sequence[int] | None = None
 
 
@@ -55,6 +61,7 @@ class ScoringService:
         self.model = model.eval().requires_grad_(False)
         self.name = name
         self.formatter = model.formatter(self.settings.max_length)
+        self._unlimited = replace(self.formatter, max_length=None)
         self.vocabulary = model.backbone.get_input_embeddings().num_embeddings
         self.batcher = MicroBatcher(lambda rows: model.score_ids(rows, batch_size=len(rows)), self.settings)
         self._tokeniser = ThreadPoolExecutor(1, thread_name_prefix="tokeniser")
@@ -109,9 +116,12 @@ class ScoringService:
         if text.ids is not None:
             return list(self._checked_ids(text.field, text.ids)), 0
         try:
-            encoded = self.formatter.encode(text.prompt, text.completion)
+            formatter = self._unlimited if text.whole else self.formatter
+            encoded = formatter.encode(text.prompt, text.completion)
         except (DataError, TemplateError) as error:
             raise bad_field(text.field, str(error)) from error
+        if text.whole and self.formatter.max_length is not None:
+            return _cut_on_the_left(encoded, self.formatter.max_length)
         return encoded.input_ids, encoded.prompt_cut + encoded.response_cut
 
     def _checked_ids(self, field: str, ids: Sequence[int]) -> Sequence[int]:
@@ -122,6 +132,12 @@ class ScoringService:
             if not 0 <= token < self.vocabulary:
                 raise bad_field(f"{field}[{index}]", f"token {token} is not in the vocabulary of {self.vocabulary}")
         return ids
+
+
+def _cut_on_the_left(encoded: Encoded, limit: int) -> tuple[list[int], int]:
+    lost = max(0, len(encoded.input_ids) - limit)
+    start = encoded.response_start
+    return encoded.input_ids[:start] + encoded.input_ids[start + lost :], lost
 
 
 def _scored(outcomes: Sequence[Outcome], heads: int, truncated: list[int], tokens: int) -> Scored:

@@ -6,8 +6,10 @@ Request ``{"model", "input" | "messages", "use_activation"}``; response
 - **``use_activation`` is on unless sent as false, as with vLLM**: ``probs`` are then sigmoids of the scores, head by
   head (heads are separate questions, so there is no softmax over them). Send false to get the reward itself.
 - ``messages`` is one conversation whose last message is the assistant's: that one is scored, as in training.
-- ``input`` is a text or several: the whole is scored as a response to an empty prompt, and a start token that it was
-  rendered with is not doubled. Token ids, one list or several, are scored as they are and never cut.
+- ``input`` is a text or several: the whole is scored as a response to an empty prompt. A start token that the tokenizer
+  puts before a text, and that a chat template wrote already, is not doubled. Token ids, one list or several, are scored
+  as they are and never cut.
+- A text that is too long is cut on its left, unless the server refuses such texts; ``truncated`` lists the rows.
 - ``label`` is the head with the highest score; ``probs`` has one number a head, in the order of ``/info``'s names.
 - ``truncate_prompt_tokens`` is null (the server's setting) or -1 (cut to the model's length).
 - A text without a finite score makes the whole answer an error 500.
@@ -65,15 +67,13 @@ class ClassifyRequest(Body):
 
     def _texts(self, service: ScoringService) -> list[Wanted]:
         if isinstance(self.input, str):
-            return [Wanted("input", "", without_start(text_of(self.input, "input"), service.formatter))]
+            return [_whole(self.input, "input", service)]
         if not isinstance(self.input, list) or not self.input:
             raise bad_field("input", f"expected text, token ids, or a list of them, found {kind_of(self.input)}")
         if is_token(self.input[0]):
             return [_tokens(self.input, "input")]
         return [
-            _tokens(one, f"input[{i}]")
-            if isinstance(one, list)
-            else Wanted(f"input[{i}]", "", without_start(text_of(one, f"input[{i}]"), service.formatter))
+            _tokens(one, f"input[{i}]") if isinstance(one, list) else _whole(one, f"input[{i}]", service)
             for i, one in enumerate(self.input)
         ]
 
@@ -95,8 +95,13 @@ async def answer_classify(request: ClassifyRequest, service: ScoringService) -> 
         "created": int(time.time()),
         "model": service.name,
         "data": data,
+        "truncated": scored.truncated,
         "usage": {"prompt_tokens": scored.tokens, "total_tokens": scored.tokens, "completion_tokens": 0},
     }
+
+
+def _whole(value: Any, field: str, service: ScoringService) -> Wanted:
+    return Wanted(field, "", without_start(text_of(value, field), service.formatter), whole=True)
 
 
 def _tokens(values: list[Any], field: str) -> Wanted:

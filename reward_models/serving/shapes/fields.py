@@ -67,9 +67,9 @@ def kind_of(value: Any) -> str:
     """Name a JSON value's kind."""
     if value is None:
         return "null"
-    if isinstance(value, (list, dict, str)) and not value:
-        return {list: "an empty list", dict: "an empty object", str: "an empty text"}[type(value)]
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", dict: "an object"}
     return kinds.get(type(value), type(value).__name__)
 
 

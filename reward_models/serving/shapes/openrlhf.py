@@ -6,7 +6,8 @@ Request ``{"query": [...], "prompts": [...], "labels": [...]}``; response ``{"re
   that is where the two are told apart, as in training. Otherwise the whole query is scored as a response to an empty
   prompt, and ``extra_logs["prompt_not_found"]`` is 1 for it (only where prompts are given).
 - ``rewards`` are the first head's scores, or the one's that the server was told. ``scores`` are their sigmoids, since
-  OpenRLHF filters prompts by scores between 0 and 1. ``extra_logs`` has every head under its name.
+  OpenRLHF filters prompts by scores between 0 and 1. ``extra_logs`` has every head under its name, and ``truncated``:
+  1 for a text that was cut (a whole query loses tokens on its left).
 - ``labels`` are taken and not read: a reward model judges the text.
 - A text without a finite score makes the whole answer an error 500, because a reward cannot be null there.
 """
@@ -23,6 +24,7 @@ from reward_models.serving.service import ScoringService, Wanted
 from reward_models.serving.shapes.fields import Body, finite_scores, text_of, without_start
 
 NOT_FOUND = "prompt_not_found"
+TRUNCATED = "truncated"
 
 
 class RewardRequest(Body):
@@ -41,21 +43,25 @@ class RewardRequest(Body):
         for i, (query, prompt) in enumerate(zip(self.query, prompts, strict=True)):
             whole = without_start(text_of(query, f"query[{i}]"), service.formatter)
             start = without_start(text_of(prompt, f"prompts[{i}]"), service.formatter)
-            found = whole.startswith(start)
-            texts.append(Wanted(f"query[{i}]", start if found else "", whole[len(start) :] if found else whole))
+            if start and whole.startswith(start):
+                texts.append(Wanted(f"query[{i}]", start, whole[len(start) :]))
+            else:
+                texts.append(Wanted(f"query[{i}]", "", whole, whole=True))
         return texts
 
 
 async def answer_get_reward(request: RewardRequest, service: ScoringService, head: str) -> dict[str, Any]:
     """Answer one request with the scores of ``head``."""
     wanted = request.wanted(service)
-    rows = finite_scores(await service.score(wanted), wanted)
+    scored = await service.score(wanted)
+    rows = finite_scores(scored, wanted)
     names = service.model.names
     columns = {name: [row[k] for row in rows] for k, name in enumerate(names)}
-    extra: dict[str, list[float]] = dict(columns)
+    cut = set(scored.truncated)
+    extra = {**columns, TRUNCATED: [float(i in cut) for i in range(len(rows))]}
     if request.prompts:
         given = [bool(without_start(prompt, service.formatter)) for prompt in request.prompts]
-        extra[NOT_FOUND] = [float(asked and not text.prompt) for asked, text in zip(given, wanted, strict=True)]
+        extra[NOT_FOUND] = [float(asked and text.whole) for asked, text in zip(given, wanted, strict=True)]
     rewards = columns[head]
     return {"rewards": rewards, "scores": [sigmoid(value) for value in rewards], "extra_logs": extra}
 

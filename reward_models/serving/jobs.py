@@ -1,0 +1,59 @@
+"""What waits in the queue: the rows of a request, and where their scores go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import NamedTuple
+
+logger = logging.getLogger(__name__)
+
+Outcome = list[float] | Exception
+
+
+@dataclass
+class Counts:
+    """What the worker did so far. ``scored`` are forward passes' rows, ``shared`` texts whose equal was scored."""
+
+    texts: int = 0
+    scored: int = 0
+    shared: int = 0
+    passes: int = 0
+    failed: int = 0
+    refused: int = 0
+
+
+@dataclass
+class Job:
+    """Rows of token ids that one request waits for; ``left`` of them have no outcome yet."""
+
+    rows: Sequence[Sequence[int]]
+    outcomes: list[Outcome]
+    left: int
+    arrived: float = field(default_factory=monotonic)
+    future: Future[list[Outcome]] = field(default_factory=Future)
+
+    def settle(self, index: int, outcome: Outcome) -> None:
+        """Note the outcome of a row; the last one answers the request."""
+        self.outcomes[index] = outcome
+        self.left -= 1
+        if self.left == 0:
+            try:
+                self.future.set_result(self.outcomes)
+            except InvalidStateError:
+                logger.debug("a request was given up before its scores were there")
+
+
+class Entry(NamedTuple):
+    """One row of a job."""
+
+    job: Job
+    row: int
+
+    @property
+    def ids(self) -> Sequence[int]:
+        """Its token ids."""
+        return self.job.rows[self.row]

@@ -1,0 +1,171 @@
+"""The queue alone, with a model that is a function of the row: what is shared, what is split, what is refused."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from torch import Tensor
+
+from reward_models.serving import MicroBatcher, ServingSettings
+from reward_models.serving.errors import RequestError
+
+
+class Sums:
+    """Scores of a row: its sum and its length. Rows that hold 13 fail; the first pass can be held back."""
+
+    def __init__(self, held: bool = False) -> None:
+        self.batches: list[list[list[int]]] = []
+        self.go = threading.Event()
+        self.begun = threading.Event()
+        if not held:
+            self.go.set()
+
+    def __call__(self, rows: list[list[int]]) -> Tensor:
+        self.batches.append(rows)
+        self.begun.set()
+        assert self.go.wait(10)
+        if any(13 in row for row in rows):
+            raise RuntimeError("unlucky")
+        return torch.tensor([[float(sum(row)), float(len(row))] for row in rows])
+
+
+def batcher(score: Sums, **settings: float) -> MicroBatcher:
+    return MicroBatcher(score, ServingSettings(**{"max_wait_ms": 0.0, **settings}))
+
+
+def queued(score: Sums, found: MicroBatcher) -> None:
+    """Occupy the worker, so that what is submitted next waits together."""
+    found.submit([[0]])
+    assert score.begun.wait(10)
+
+
+def test_requests_share_a_pass_and_get_their_own_rows_in_order() -> None:
+    """Two requests wait while the worker is busy. Their four rows go through in one pass, longest first (lengths 4, 3,
+    2, 1: 4 rows of width 4 = 16 tokens, the budget), and each request gets its rows in its own order."""
+    score = Sums(held=True)
+    found = batcher(score, max_batch_tokens=16)
+    queued(score, found)
+    first, second = found.submit([[1], [1, 1, 1]]), found.submit([[2, 2], [2, 2, 2, 2]])
+    score.go.set()
+    assert first.result(10) == [[1.0, 1.0], [3.0, 3.0]]
+    assert second.result(10) == [[4.0, 2.0], [8.0, 4.0]]
+    assert [len(rows) for rows in score.batches] == [1, 4]
+    assert [len(row) for row in score.batches[1]] == [4, 3, 2, 1]
+    found.close()
+
+
+def test_the_token_budget_counts_padding() -> None:
+    """Lengths 4, 3, 3, 1 under 8 tokens: 2 x 4 = 8 fills a pass (a third row would make 12), the rest is 2 x 3 = 6."""
+    score = Sums(held=True)
+    found = batcher(score, max_batch_tokens=8)
+    queued(score, found)
+    answer = found.submit([[1], [1] * 3, [1] * 4, [2] * 3])
+    score.go.set()
+    assert answer.result(10) == [[1.0, 1.0], [3.0, 3.0], [4.0, 4.0], [6.0, 3.0]]
+    assert [[len(row) for row in rows] for rows in score.batches[1:]] == [[4, 3], [3, 1]]
+    found.close()
+
+
+def test_equal_rows_are_scored_once() -> None:
+    """Three requests hold [5] four times and [6] once: two rows pass, three ride along."""
+    score = Sums(held=True)
+    found = batcher(score)
+    queued(score, found)
+    answers = [found.submit([[5], [5]]), found.submit([[5]]), found.submit([[6], [5]])]
+    score.go.set()
+    assert [answer.result(10) for answer in answers] == [[[5, 1], [5, 1]], [[5, 1]], [[6, 1], [5, 1]]]
+    assert score.batches[1] == [[5], [6]]
+    assert (found.counts.texts, found.counts.scored, found.counts.shared) == (6, 3, 3)
+    found.close()
+
+
+def test_a_row_that_fails_takes_no_other_with_it() -> None:
+    """8 rows with one bad one fail as 8, then 4, 2 and 1; the other halves of 4, 2 and 1 succeed: 7 passes."""
+    score = Sums(held=True)
+    found = batcher(score)
+    queued(score, found)
+    good = found.submit([[n] for n in range(1, 8)])
+    bad = found.submit([[13]])
+    score.go.set()
+    assert good.result(10) == [[float(n), 1.0] for n in range(1, 8)]
+    (error,) = bad.result(10)
+    assert (type(error), str(error)) == (RuntimeError, "unlucky")
+    assert [len(rows) for rows in score.batches[1:]] == [8, 4, 4, 2, 2, 1, 1]
+    assert found.counts.failed == 1
+    found.close()
+
+
+def test_failures_in_a_row_are_counted_until_one_succeeds() -> None:
+    score = Sums()
+    found = batcher(score)
+    for count in (1, 2, 3):
+        found.submit([[13]]).result(10)
+        assert found.failures_in_a_row == count
+    found.submit([[1]]).result(10)
+    assert found.failures_in_a_row == 0
+    found.close()
+
+
+def test_a_cancelled_request_is_not_scored() -> None:
+    score = Sums(held=True)
+    found = batcher(score)
+    queued(score, found)
+    given_up, other = found.submit([[7]]), found.submit([[8]])
+    assert given_up.cancel()
+    score.go.set()
+    assert other.result(10) == [[8.0, 1.0]]
+    assert score.batches[1:] == [[[8]]]
+    found.close()
+
+
+def test_the_first_text_waits_for_others() -> None:
+    """With a wait of 10 s, a lone row is held; a second one that fills the budget of 4 tokens releases both at once."""
+    score = Sums()
+    found = batcher(score, max_wait_ms=10_000, max_batch_tokens=4)
+    first = found.submit([[1, 1]])
+    assert not score.begun.wait(0.1)
+    second = found.submit([[2, 2]])
+    assert (first.result(5), second.result(5)) == ([[2.0, 2.0]], [[4.0, 2.0]])
+    assert len(score.batches) == 1
+    found.close()
+
+
+def test_a_lone_text_waits_no_longer_than_it_must() -> None:
+    """50 ms, then it goes alone."""
+    score = Sums()
+    found = batcher(score, max_wait_ms=50)
+    assert found.submit([[3]]).result(5) == [[3.0, 1.0]]
+    found.close()
+
+
+def test_places_are_bounded() -> None:
+    """Of 3 places 2 are taken: 2 more are refused for now, 4 for good; once the 2 are free, 3 fit."""
+    found = batcher(Sums(), queue_size=3)
+    with found.place(2):
+        assert found.admitted == 2
+        with pytest.raises(RequestError) as full, found.place(2):
+            pass
+        assert (full.value.status, full.value.headers) == (429, {"Retry-After": "1"})
+    with pytest.raises(RequestError) as never, found.place(4):
+        pass
+    assert (never.value.status, never.value.headers) == (413, {})
+    with found.place(3):
+        assert found.admitted == 3
+    assert (found.admitted, found.counts.refused) == (0, 2)
+    found.close()
+
+
+def test_close_finishes_the_queue_and_takes_nothing_more() -> None:
+    """What waits goes through in one go, although its wait of 10 s is not over."""
+    score = Sums()
+    found = batcher(score, max_wait_ms=10_000)
+    answer = found.submit([[4]])
+    found.close()
+    assert answer.result(0) == [[4.0, 1.0]]
+    assert not found.alive
+    for refused in (lambda: found.submit([[1]]), lambda: found.place(1).__enter__()):
+        with pytest.raises(RequestError) as stopped:
+            refused()
+        assert stopped.value.status == 503
