@@ -40,12 +40,12 @@ def run(argv: list[str]) -> int:
         dtype=arguments.dtype,
     )
     if config.process_index == 0:
-        _print_result(done, config.recipe)
+        _print_result(done)
     return 0
 
 
-def _print_result(done: AlignedPolicy, recipe: str) -> None:
-    print(f"{recipe}: aligned model in {done.folder}, log lines in {done.folder / 'history.jsonl'}")
+def _print_result(done: AlignedPolicy) -> None:
+    print(f"{done.objective.recipe}: aligned model in {done.folder}, log lines in {done.folder / 'history.jsonl'}")
     if done.truncated or done.refused:
         print(f"over-length pairs: {done.truncated} truncated, {done.refused} left out (in quarantine_*.jsonl)")
     if done.skipped_steps:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prefopt.batch import MissingInput, PairOutputs, Pairs
-from prefopt.composition import IncompatibleParts, Objective, Part
+from prefopt.composition import IncompatibleParts, Objective, Part, StatefulPart
 from prefopt.offline.link import Sigmoid
 from prefopt.offline.pair_weight import Equal
 from prefopt.offline.pairs import DataSet
@@ -69,6 +69,10 @@ class OfflineObjective(Objective):
             wanted = _FILLINGS[slot.partition(".")[0]]
             if not isinstance(part, wanted):
                 raise TypeError(f"slot '{slot}' takes a {wanted.__name__}, not {part!r}")
+            if isinstance(part, StatefulPart):
+                raise IncompatibleParts(
+                    f"{_name(part)} keeps state between batches, which offline losses don't pass on"
+                )
         reader = next((part for _, part in self.parts() if "ref_logps" in part.needs), None)
         if reader is not None and not self.reference.exists:
             raise IncompatibleParts(

@@ -36,6 +36,7 @@ class AlignedPolicy:
 
     model: Any
     tokenizer: Any
+    objective: OfflineObjective
     folder: Path
     metrics: dict[str, float]
     log: list[dict[str, float]]
@@ -109,6 +110,7 @@ def align_offline(
     done = AlignedPolicy(
         model=trained.eval(),
         tokenizer=tokenizer,
+        objective=objective,
         folder=Path(config.output_dir),
         metrics={key.removeprefix("eval_"): value for key, value in metrics.items()},
         log=trainer.state.log_history,
@@ -124,7 +126,7 @@ def align_offline(
 def _write_summary(done: AlignedPolicy, config: OfflineConfig, objective: OfflineObjective, pairs: int) -> None:
     summary = {
         "recipe": objective.recipe,
-        "recipe_settings": config.recipe_settings or {},
+        "settings": {"recipe": config.recipe, "recipe_settings": config.recipe_settings},
         "parts": {slot: repr(part) for slot, part in objective.parts()},
         "needs": sorted(objective.needs),
         "pairs": pairs,

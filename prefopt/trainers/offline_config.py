@@ -21,9 +21,15 @@ OnBadRow = Literal["raise", "quarantine"]
 class OfflineConfig(TrainingArguments):
     """transformers' TrainingArguments, and what preference optimisation adds."""
 
-    recipe: str = field(default="dpo", metadata={"help": "method; `prefopt methods` lists them"})
+    recipe: str | dict[str, Any] = field(
+        default="dpo",
+        metadata={
+            "help": "method by name (`prefopt methods` lists them), or {recipe: dpo, beta: 0.05, pair_weight: wpo}"
+        },
+    )
     recipe_settings: dict[str, Any] | None = field(
-        default=None, metadata={"help": "the recipe's settings and slots: {beta: 0.05, pair_weight: wpo}"}
+        default=None,
+        metadata={"help": "the recipe's settings and slots, apart from its name: {beta: 0.05, pair_weight: wpo}"},
     )
     max_length: int | None = field(
         default=None, metadata={"help": "longest prompt + response in tokens; unset: the model's limit, at most 2048"}
@@ -82,22 +88,25 @@ def offline_objective(config: OfflineConfig) -> OfflineObjective:
         UserError: unknown recipe or setting, parts that cannot stand together, a recipe of another kind, or settings
             of a reference that the recipe doesn't use.
     """
-    settings: dict[str, Any] = dict(config.recipe_settings or {})
+    given: dict[str, Any] = {"recipe": config.recipe} if isinstance(config.recipe, str) else dict(config.recipe)
+    if "recipe" not in given:
+        raise UserError(f"recipe: {given} names no recipe; write recipe: {{recipe: NAME, ...settings}}")
+    name, settings = given.pop("recipe"), {**given, **(config.recipe_settings or {})}
     if config.reference_model is not None:
         settings["reference"] = Folder(config.reference_model)
     try:
-        objective = recipes.build(config.recipe, **settings)
+        objective = recipes.build(name, **settings)
     except (TypeError, ValueError) as error:
-        raise UserError(f"recipe {config.recipe}: {error}") from error
+        raise UserError(f"recipe {name}: {error}") from error
     if not isinstance(objective, OfflineObjective):
-        kind = recipes.info(config.recipe).kind
+        kind = recipes.info(name).kind
         raise UserError(
-            f"recipe '{config.recipe}' is of kind {kind}, not offline; the offline ones are "
+            f"recipe '{name}' is of kind {kind}, not offline; the offline ones are "
             f"{', '.join(recipes.names('offline'))}"
         )
     if "ref_logps" not in objective.needs:
-        for name in ("reference_model", "precompute_reference"):
-            if getattr(config, name):
-                raise UserError(f"{name} is set, but recipe '{config.recipe}' uses no reference; leave it out")
+        for key in ("reference_model", "precompute_reference"):
+            if getattr(config, key):
+                raise UserError(f"{key} is set, but recipe '{name}' uses no reference; leave it out")
     needed_statistics(objective)
     return objective

@@ -47,7 +47,7 @@ def test_aligns_and_says_where(model, data, tmp_path, capsys):
 
 def test_config_file_and_flags_over_it(model, data, tmp_path):
     config = tmp_path / "align.yaml"
-    config.write_text("recipe: dpo\nrecipe_settings: {beta: 0.3, pair_weight: wpo}\nlearning_rate: 1e-4\n")
+    config.write_text("recipe: {recipe: dpo, beta: 0.3, pair_weight: wpo}\nlearning_rate: 1e-4\n")
     assert align(model, data, tmp_path / "out", "--config", str(config), "--learning-rate", "1e-3") == 0
     assert json.loads((tmp_path / "out" / "training_args.json").read_text())["learning_rate"] == 1e-3
     parts = json.loads((tmp_path / "out" / "alignment.json").read_text())["parts"]

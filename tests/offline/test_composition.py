@@ -8,7 +8,7 @@ import pytest
 
 from prefopt import recipes
 from prefopt.batch import MissingInput
-from prefopt.composition import IncompatibleParts
+from prefopt.composition import IncompatibleParts, StatefulPart
 from prefopt.offline import OfflineObjective
 from prefopt.offline.link import Hinge, Sigmoid, Squared
 from prefopt.offline.pair_weight import AlignedProbability
@@ -83,6 +83,16 @@ def test_wrong_part_in_a_slot_is_named():
         OfflineObjective(score=Sigmoid())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"slot 'regularise\.0' takes a Regulariser"):
         OfflineObjective(regularise=(Sigmoid(),))  # type: ignore[arg-type]
+
+
+def test_a_part_with_state_is_refused():
+    """Its state would never be advanced: better no objective than a silently different one."""
+
+    class Counting(Sigmoid, StatefulPart):
+        pass
+
+    with pytest.raises(IncompatibleParts, match="Counting keeps state between batches"):
+        OfflineObjective(link=Counting())
 
 
 @pytest.mark.parametrize(

@@ -363,6 +363,14 @@ class TestPrecomputedReference:
         assert done.metrics["loss"] < LOG_2
 
 
+def test_recipe_as_one_mapping_or_name_and_settings(tmp_path):
+    expected = recipes.build("wpo", beta=0.3, score="dpo_norm")
+    assert offline_objective(quiet(tmp_path, recipe={"recipe": "wpo", "beta": 0.3, "score": "dpo_norm"})) == expected
+    assert (
+        offline_objective(quiet(tmp_path, recipe="wpo", recipe_settings={"beta": 0.3, "score": "dpo_norm"})) == expected
+    )
+
+
 def test_an_objective_of_ones_own(tmp_path):
     done = align_offline(
         tiny_llama(), pairs(), quiet(tmp_path), tokenizer=tiny_tokenizer(),
@@ -375,10 +383,14 @@ def test_an_objective_of_ones_own(tmp_path):
     ("settings", "message"),
     [
         ({"recipe": "dpp"}, "unknown recipe 'dpp'. Did you mean 'dpo'"),
+        ({"recipe": {"beta": 0.1}}, "names no recipe"),
         ({"recipe": "grpo"}, "of kind online, not offline"),
         ({"recipe_settings": {"betta": 1}}, "no setting 'betta'. Did you mean 'beta'"),
         ({"recipe_settings": {"beta": -1.0}}, "beta must be positive"),
-        ({"recipe": "simpo", "recipe_settings": {"link": "ipo"}}, "nothing would hold the policy near a reference"),
+        (
+            {"recipe": "simpo", "recipe_settings": {"score": "dpo_norm"}},
+            "nothing would hold the policy near a reference",
+        ),
         ({"recipe": "simpo", "precompute_reference": True}, "uses no reference"),
         ({"recipe": "simpo", "reference_model": "x"}, "uses no reference"),
     ],
