@@ -22,7 +22,7 @@ from prefopt.trainers.sources import read_sources
 from reward_models.evaluation import evaluate_model
 
 COUNT = 8
-THREADS = 2
+THREADS = 1
 
 
 def run_quickstart(settings: Settings, console: Console | None = None) -> dict[str, Any]:
@@ -71,9 +71,9 @@ def _find(settings: Settings, stages: Stages) -> Findings:
 
 @contextmanager
 def _calm() -> Iterator[None]:
-    """Few threads, as the matrices are tiny; no chatter on the terminal."""
+    """One thread: the matrices are tiny, and two threads wait for one another on a busy machine. No chatter."""
     threads, verbosity = torch.get_num_threads(), transformers_logging.get_verbosity()
-    torch.set_num_threads(min(THREADS, threads))
+    torch.set_num_threads(THREADS)
     transformers_logging.set_verbosity_error()
     try:
         yield

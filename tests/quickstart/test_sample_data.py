@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from prefopt import assets
-from reward_models.data import validate, validate_splits
+from reward_models.data import validate
 from scripts import make_sample_data, make_tiny_policy, small_talk
 from scripts.small_talk import Answer, Sum
 
