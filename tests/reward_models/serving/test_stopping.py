@@ -25,12 +25,10 @@ def test_sigterm_finishes_what_is_queued(tmp_path: Path) -> None:
     folder = tmp_path / "reward"
     tiny_reward_model(tmp_path / "base").save_pretrained(folder)
     command = [sys.executable, "-m", "prefopt", "serve", "--model", str(folder), "--port", "0", "--model-name", "rm"]
-    process = subprocess.Popen(
-        [*command, "--max-wait-ms", "1500", "--device", "cpu"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command += ["--max-wait-ms", "1500", "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watchdog = threading.Timer(90, process.kill)
+    watchdog.start()
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
