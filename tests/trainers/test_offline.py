@@ -388,7 +388,7 @@ def test_an_objective_of_ones_own(tmp_path):
         ({"recipe_settings": {"betta": 1}}, "no setting 'betta'. Did you mean 'beta'"),
         ({"recipe_settings": {"beta": -1.0}}, "beta must be positive"),
         (
-            {"recipe": "simpo", "recipe_settings": {"score": "dpo_norm"}},
+            {"recipe": "simpo", "recipe_settings": {"link": "ipo"}},
             "nothing would hold the policy near a reference",
         ),
         ({"recipe": "simpo", "precompute_reference": True}, "uses no reference"),
