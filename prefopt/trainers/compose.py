@@ -11,6 +11,8 @@ from prefopt import recipes
 from prefopt.batch import NEEDS
 from prefopt.errors import UserError
 from prefopt.online.objective import OnlineObjective
+from prefopt.trainers.online_config import OnlineConfig
+from prefopt.trainers.policies import check_policy
 
 SUPPLIED = frozenset({"ref_logps", "entropies", "truncated", "policy.entropies"})
 FROM_SAMPLER = "sampler_logps"
@@ -111,3 +113,22 @@ def check_objective(objective: OnlineObjective, group: int, sampler_logps: bool)
             f"num_generations=1: {type(objective.advantage).__name__} compares a completion with others of its prompt; "
             "raise num_generations to at least 2, or take a recipe without a group baseline, such as reinforce"
         )
+
+
+def choose_objective(
+    config: OnlineConfig, objective: OnlineObjective | None, weights: Sequence[float], sampler_logps: bool
+) -> OnlineObjective:
+    """Return the objective that a run's settings name, without weights, once all checks that need no model are passed.
+
+    Args:
+        config: settings. objective: in place of the recipe there.
+        weights: of the reward sources. sampler_logps: whether the sampler gives log-probabilities.
+    """
+    chosen = compose(objective or config.recipe, config.recipe_settings, config.weighting)
+    check_objective(chosen, config.num_generations, sampler_logps)
+    with_weights(chosen, weights)
+    if config.reference_model is not None:
+        if "ref_logps" not in chosen.needs:
+            raise UserError("reference_model is set, but no part of the recipe uses a reference; leave it out")
+        check_policy(config.reference_model)
+    return chosen

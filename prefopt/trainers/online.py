@@ -14,7 +14,7 @@ from transformers import AutoConfig, set_seed
 from prefopt import __version__
 from prefopt.errors import UserError
 from prefopt.online.objective import OnlineObjective
-from prefopt.trainers.compose import check_objective, compose, with_weights
+from prefopt.trainers.compose import choose_objective
 from prefopt.trainers.history import read_history
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.online_trainer import HISTORY, OnlineTrainer
@@ -85,19 +85,21 @@ def align_online(
     if in_memory and tokenizer is None:
         raise UserError("a model in memory needs its tokenizer: align_online(model, ..., tokenizer=...)")
     sources = read_sources(rewards)
-    _check_settings(config, objective, sources, other)
+    rollouts = other.get("rollout_func") is not None
+    weights = [source.weight for source in sources for _ in source.names]
+    choose_objective(config, objective, weights, config.use_vllm or rollouts)
     if not in_memory:
         check_policy(model)
     prompts = _prompts(data, config, on_bad_row, "training")
     held_out = None if evaluation is None else _prompts(evaluation, config, on_bad_row, "evaluation")
-    rollout_func = other.get("rollout_func") is not None
     for rows, name in ((prompts, "the training data"), (held_out, "the evaluation data")):
-        check_columns(rows, sources, name, skip=rollout_func)
+        check_columns(rows, sources, name, skip=rollouts)
     tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
     shape = model.config if in_memory else AutoConfig.from_pretrained(check_policy(model))
-    positions = position_limit(tokenizer, shape)
-    prompts = check_lengths(prompts, tokenizer, positions, config.max_completion_length, on_bad_row)
-    held_out = check_lengths(held_out, tokenizer, positions, config.max_completion_length, on_bad_row)
+    limits = (tokenizer, position_limit(tokenizer, shape), config.max_completion_length, on_bad_row)
+    too_long = Path(config.output_dir)
+    prompts = check_lengths(prompts, *limits, too_long / "quarantine_training_length.jsonl")
+    held_out = check_lengths(held_out, *limits, too_long / "quarantine_evaluation_length.jsonl")
     _check_size(prompts, config)
     set_seed(config.seed)
     own_loading = in_memory or config.model_init_kwargs
@@ -105,15 +107,6 @@ def align_online(
     trainer = OnlineTrainer(policy, sources, config, prompts, held_out, objective, processing_class=tokenizer, **other)
     trainer.train(resume_from_checkpoint=resume_from)
     return _finish(trainer, tokenizer, held_out)
-
-
-def _check_settings(
-    config: OnlineConfig, objective: OnlineObjective | None, sources: Sequence[RewardSource], other: dict[str, Any]
-) -> None:
-    """Refuse what the trainer would refuse, before data is read."""
-    chosen = compose(objective or config.recipe, config.recipe_settings, config.weighting)
-    check_objective(chosen, int(config.num_generations or 0), config.use_vllm or "rollout_func" in other)
-    with_weights(chosen, [source.weight for source in sources for _ in source.names])
 
 
 def _prompts(data: Dataset | str | Path, config: OnlineConfig, on_bad_row: str, name: str) -> Dataset:
@@ -136,7 +129,7 @@ def _check_size(prompts: Any, config: OnlineConfig) -> None:
 def _finish(trainer: OnlineTrainer, tokenizer: Any, held_out: Dataset | None) -> AlignedOnline:
     config = trainer.args
     metrics = {} if held_out is None else trainer.evaluate()
-    trained = trainer.accelerator.unwrap_model(trainer.model)
+    trained: Any = trainer.accelerator.unwrap_model(trainer.model)
     if config.merge_adapter and hasattr(trained, "merge_and_unload"):
         trained = trainer.model = trained.merge_and_unload()
     trainer.save_model(config.output_dir)
@@ -147,7 +140,7 @@ def _finish(trainer: OnlineTrainer, tokenizer: Any, held_out: Dataset | None) ->
         folder=folder,
         log=read_history(folder / HISTORY) if (folder / HISTORY).exists() else [],
         metrics={key.removeprefix("eval_"): value for key, value in metrics.items()},
-        rewards=tuple(trainer.reward_names),
+        rewards=tuple(trainer.scorer.names),
         skipped_steps=trainer.finite_steps.skipped,
     )
     if trainer.is_world_process_zero():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object, is_peft_model
+from accelerate.utils import is_peft_model
 from datasets import Dataset
 from torch import Tensor, nn
 from transformers import TrainerCallback
@@ -17,15 +17,15 @@ from prefopt.batch import PolicyOutputs, Prepared, Rollouts
 from prefopt.errors import UserError
 from prefopt.online.objective import OnlineObjective
 from prefopt.trainers import progress
-from prefopt.trainers.compose import check_objective, compose, with_length, with_weights
+from prefopt.trainers.compose import choose_objective, with_length, with_weights
 from prefopt.trainers.generation import attach, completion_mask, detach_rows, gather_rollouts, reads_logps
 from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.history import HistoryFile, Tally
 from prefopt.trainers.online_config import OnlineConfig
-from prefopt.trainers.policies import check_policy
 from prefopt.trainers.prompts import check_columns
 from prefopt.trainers.reference import Reference
-from prefopt.trainers.rewards import Completions, RewardSourceError, UnscoredLimit, score_all
+from prefopt.trainers.rewards import UnscoredLimit
+from prefopt.trainers.scoring import Scorer
 from prefopt.trainers.sources import check_names, read_source, read_sources
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer, require_tested_version
 
@@ -63,21 +63,16 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
     ) -> None:
         require_tested_version()
         sources = read_sources(rewards)
-        chosen = compose(objective or args.recipe, args.recipe_settings, args.weighting)
-        samples = args.use_vllm or other.get("rollout_func") is not None
-        check_objective(chosen, int(args.num_generations or 0), samples)
+        rollouts = other.get("rollout_func") is not None
+        weights = [source.weight for source in sources for _ in source.names]
+        chosen = choose_objective(args, objective, weights, args.use_vllm or rollouts)
         for data, name in ((train_dataset, "the training data"), (eval_dataset, "the evaluation data")):
-            check_columns(data, sources, name, skip=other.get("rollout_func") is not None)
+            check_columns(data, sources, name, skip=rollouts)
         if not sources and other.get("environment_factory") is None:
             raise UserError("`rewards` is empty: name at least one reward source")
-        weighted = with_weights(chosen, [source.weight for source in sources for _ in source.names])
-        if args.reference_model is not None:
-            if "ref_logps" not in weighted.needs:
-                raise UserError("reference_model is set, but no part of the recipe uses a reference; leave it out")
-            check_policy(args.reference_model)
         adapter = peft_config or args.lora()
-        self.sources = [source.load(args.device) for source in sources]
-        columns = [_Column(name) for source in self.sources for name in source.names]
+        sources = [source.load(args.device) for source in sources]
+        columns = [_Column(name) for source in sources for name in source.names]
         self.max_consecutive_non_finite = args.max_non_finite
         super().__init__(
             model=model,
@@ -89,16 +84,12 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
             **other,
         )
         # Environments bring rewards of their own, which TRL has appended.
-        self.sources += [read_source(function) for function in self.reward_funcs[len(columns) :]]
-        check_names(self.sources)
-        self.reward_names = [name for source in self.sources for name in source.names]
-        weights = [source.weight for source in self.sources for _ in source.names]
-        if len(self.reward_names) != sum(len(source.names) for source in sources):
-            weighted = with_weights(chosen, weights)
-        self.objective = with_length(weighted, args.max_completion_length)
+        sources += [read_source(function) for function in self.reward_funcs[len(columns) :]]
+        check_names(sources)
+        self.scorer = Scorer(sources, UnscoredLimit(args.max_unscored, args.unscored_window))
+        self.objective = with_length(with_weights(chosen, self.scorer.weights), args.max_completion_length)
         self.objective_state = self.objective.init_state()
-        self.unscored = UnscoredLimit(args.max_unscored, args.unscored_window)
-        self.tallies = {mode: Tally(self.reward_names) for mode in ("train", "eval")}
+        self.tallies = {mode: Tally(self.scorer.names) for mode in ("train", "eval")}
         self.statistics: progress.Statistics = {}
         self._consumed: list[progress.Statistics] = []
         self._prepare_reads_logps: bool | None = None
@@ -112,24 +103,11 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
 
     def score(self, rows: list[dict[str, Any]], prompts: list[Any], completions: list[Any], ids: list[Any]) -> Tensor:
         """Call every source on this process's rows; all processes stop together where one fails."""
-        columns = {key: [row.get(key) for row in rows] for key in rows[0]}
-        batch = Completions(prompts, completions, columns, self.reward_context() | {"completion_ids": ids})
-        failure: RewardSourceError | None = None
-        scores = torch.full((len(rows), len(self.reward_names)), torch.nan)
-        try:
-            scores = score_all(self.sources, batch)
-        except RewardSourceError as error:
-            failure = error
-        if self.accelerator.num_processes > 1:
-            messages = [message for message in gather_object([str(failure) if failure else ""]) if message]
-            failure = failure or (RewardSourceError(f"on another process: {messages[0]}") if messages else None)
-        if failure is not None:
-            raise failure
-        everywhere: Tensor = self.accelerator.gather(scores.to(self.accelerator.device))
+        context = self.reward_context() | {"completion_ids": ids}
+        rewards = self.scorer(self.accelerator, rows, prompts, completions, context)
         if self.mode == "train":
-            abstain = [source.may_abstain for source in self.sources for _ in source.names]
-            self.unscored.observe(everywhere.cpu(), self.reward_names, abstain)
-        return everywhere
+            self.scorer.count(rewards)
+        return rewards
 
     def prepare_generation(self, rows: list[dict[str, Any]], batch: dict[str, Any], rewards: Tensor) -> dict[str, Any]:
         """Run ``prepare`` over the rows of all processes; keep this process's part in the batch."""
@@ -245,7 +223,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
             self.objective_state,
             self.statistics if self.mid_buffer else {},
             self.buffer if self.mid_buffer else None,
-            list(self.unscored.seen),
+            list(self.scorer.limit.seen),
         )
         accelerator = self.accelerator
         progress.save(now, folder, accelerator.process_index, accelerator.num_processes, self.objective.recipe)
@@ -266,7 +244,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
             self.restore_buffer(steps, None)
             return
         self.objective_state, self.statistics = then.state, then.statistics
-        self.unscored.seen.extend((rows, list(counts)) for rows, counts in then.unscored)
+        self.scorer.limit.seen.extend((rows, list(counts)) for rows, counts in then.unscored)
         self.restore_buffer(then.micro_step, then.buffer)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:

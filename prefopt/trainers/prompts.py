@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from prefopt.errors import UserError, nearest
 from prefopt.trainers.sources import RewardSource
+from reward_models.data.faults import BadRow
+from reward_models.data.quarantine import Quarantine
+
+logger = logging.getLogger(__name__)
 
 
 def check_columns(data: Any, sources: Sequence[RewardSource], name: str, skip: bool = False) -> None:
@@ -31,11 +37,15 @@ def check_columns(data: Any, sources: Sequence[RewardSource], name: str, skip: b
                 )
 
 
-def check_lengths(data: Any, tokenizer: Any, positions: int | None, longest: int, on_bad_row: str) -> Any:
+def check_lengths(
+    data: Any, tokenizer: Any, positions: int | None, longest: int, on_bad_row: str, quarantine: Path
+) -> Any:
     """Return the rows whose prompt leaves room for a completion of ``longest`` tokens within ``positions``.
 
+    With ``on_bad_row`` "quarantine" the others are written to a file, each with its reason.
+
     Raises:
-        UserError: a prompt is too long and ``on_bad_row`` is ``raise``, or none is left.
+        UserError: a prompt is too long and ``on_bad_row`` is "raise", or none is left.
     """
     if positions is None or data is None or not hasattr(data, "select"):
         return data
@@ -43,18 +53,20 @@ def check_lengths(data: Any, tokenizer: Any, positions: int | None, longest: int
     bad = [i for i, count in enumerate(counts) if count + longest > positions]
     if not bad:
         return data
-    row = bad[0]
     what = (
-        f"row {row}: its prompt has {counts[row]} tokens, which with max_completion_length={longest} is more than the "
-        f"model's {positions} positions ({len(bad)} such rows); shorten the prompts or lower max_completion_length"
+        f"row {bad[0] + 1}: its prompt has {counts[bad[0]]} tokens, which with max_completion_length={longest} is more "
+        f"than the model's {positions} positions ({len(bad)} of {len(counts)} rows are too long); shorten the prompts "
+        "or lower max_completion_length"
     )
     if on_bad_row == "raise":
         raise UserError(f"{what}, or set on_bad_row: quarantine")
     if len(bad) == len(counts):
         raise UserError(f"no prompt fits: {what}")
-    import logging
-
-    logging.getLogger(__name__).warning("%s; left out", what)
+    with Quarantine(quarantine) as file:
+        for i in bad:
+            detail = f"the prompt has {counts[i]} tokens, {positions - longest} leave room for a completion"
+            file.add(BadRow("prompts", i + 1, "prompt", "over_length", detail, data[i]))
+    logger.warning("%s; they are in %s", what, quarantine)
     gone = set(bad)
     return data.select([i for i in range(len(counts)) if i not in gone])
 
