@@ -34,11 +34,11 @@ def run_quickstart(settings: Settings, console: Console | None = None) -> dict[s
         found = _find(settings, stages)
         with stages("write the report") as bar:
             done = record(found, settings)
-            figures = summary(done, found, settings)
-            write_summary(figures, settings.output_dir / "summary.json")
             (settings.output_dir / "record.json").write_text(done.to_json(), encoding="utf-8")
             report = write_report(done, settings.output_dir / "report.html")
             bar.finish(report.name)
+    figures = summary(done, found, settings)
+    write_summary(figures, settings.output_dir / "summary.json")
     print_summary(done, figures, console)
     console.print(f"Report: {report.resolve()}", soft_wrap=True)
     return figures

@@ -31,10 +31,10 @@ class OnlineSettings:
     recipe: str = "grpo"
     weighting: str = "gdpo"
     weights: Mapping[str, float] = field(default_factory=lambda: {VERIFIER: 1.0, LEARNED: 0.5, BREVITY: 0.3})
-    steps: int = 100
+    steps: int = 80
     prompts_per_step: int = 16
     completions_per_prompt: int = 8
-    learning_rate: float = 5e-4
+    learning_rate: float = 3e-4
 
 
 @dataclass(frozen=True)
