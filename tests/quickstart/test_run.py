@@ -85,7 +85,6 @@ def test_record_holds_every_step_and_the_scores_of_the_saved_reward_model(
             assert completion.correct == (completion.rewards[VERIFIER] == 1)
 
 
-@pytest.mark.slow
 def test_same_seed_same_figures(outcome: tuple[Path, dict[str, Any], str], tmp_path: Path) -> None:
     _, first, _ = outcome
     again, other = run(tmp_path / "again")[0], run(tmp_path / "other", seed=1)[0]
