@@ -158,8 +158,8 @@ class OnlineObjective(Objective):
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """Return ``(sum, count)`` pairs of a micro-batch.
 
-        ``clip_fraction``: tokens whose gradient the gate stops or caps. ``behaviour_kl``: k3 estimate of the KL from the
-        behaviour policy. ``entropy`` where supplied.
+        ``clip_fraction``: tokens whose gradient the gate stops or caps. ``behaviour_kl``: k3 estimate of the KL from
+        the behaviour policy. ``entropy`` where supplied.
         """
         ratio, _ = self._surrogate(rollouts, prepared, policy)
         taking_part = prepared.penalty_weights > 0
