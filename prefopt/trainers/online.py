@@ -19,6 +19,7 @@ from prefopt.trainers.history import read_history
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.online_trainer import HISTORY, OnlineTrainer
 from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer
+from prefopt.trainers.progress import newest_checkpoint
 from prefopt.trainers.prompts import check_columns, check_lengths
 from prefopt.trainers.sources import RewardSource, read_sources
 from reward_models.backbones import position_limit
@@ -105,7 +106,9 @@ def align_online(
     own_loading = in_memory or config.model_init_kwargs
     policy = model if own_loading else load_policy(model, dtype)
     trainer = OnlineTrainer(policy, sources, config, prompts, held_out, objective, processing_class=tokenizer, **other)
-    trainer.train(resume_from_checkpoint=resume_from)
+    trainer.train(
+        resume_from_checkpoint=newest_checkpoint(Path(config.output_dir)) if resume_from is True else resume_from
+    )
     return _finish(trainer, tokenizer, held_out)
 
 

@@ -26,7 +26,7 @@ from prefopt.trainers.prompts import check_columns
 from prefopt.trainers.reference import Reference
 from prefopt.trainers.rewards import UnscoredLimit
 from prefopt.trainers.scoring import Scorer
-from prefopt.trainers.sources import check_names, read_source, read_sources
+from prefopt.trainers.sources import RewardSource, check_names, read_sources
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer, require_tested_version
 
 HISTORY = "history.jsonl"
@@ -76,15 +76,16 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         self.max_consecutive_non_finite = args.max_non_finite
         super().__init__(
             model=model,
-            reward_funcs=columns,
+            reward_funcs=list(columns),
             args=args,
             train_dataset=train_dataset,
             eval_dataset=eval_dataset,
             peft_config=adapter,
             **other,
         )
-        # Environments bring rewards of their own, which TRL has appended.
-        sources += [read_source(function) for function in self.reward_funcs[len(columns) :]]
+        # Environments bring rewards of their own, which TRL has appended: None where a row has another environment.
+        own = list(zip(self.reward_funcs, self.reward_func_names, strict=True))[len(columns) :]
+        sources += [RewardSource(function, (name,), may_abstain=True) for function, name in own]
         check_names(sources)
         self.scorer = Scorer(sources, UnscoredLimit(args.max_unscored, args.unscored_window))
         self.objective = with_length(with_weights(chosen, self.scorer.weights), args.max_completion_length)

@@ -75,7 +75,15 @@ def trainer(
     """An `OnlineTrainer` on a tiny Llama; ``fixed`` puts `fixed_rollouts` in place of sampling."""
     own = {
         name: settings.pop(name)
-        for name in ("objective", "peft_config", "eval_dataset", "callbacks", "model", "processing_class")
+        for name in (
+            "objective",
+            "peft_config",
+            "eval_dataset",
+            "callbacks",
+            "model",
+            "processing_class",
+            "environment_factory",
+        )
         if name in settings
     }
     data = settings.pop("data", prompts())

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from prefopt.errors import UserError
 from prefopt.trainers.history import read_history
-from tests.trainers.online.support import prompts, trainer, weights
+from prefopt.trainers.progress import newest_checkpoint
+from tests.trainers.online.support import furthest, prompts, trainer, weights
 
 
 def run(folder: Path, resume: bool = False, **settings: Any) -> Any:
@@ -56,6 +58,43 @@ def test_same_bits(name: str, tmp_path: Path) -> None:
         drop = ("step_time",)
         assert {k: v for k, v in one.items() if k not in drop} == {k: v for k, v in other.items() if k not in drop}
     assert [line["step"] for line in both[0]] == list(range(1, 8))
+
+
+class Dies(TrainerCallback):
+    """Ends the process, as far as the trainer can tell, after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Raise what nothing catches."""
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_run(tmp_path: Path) -> None:
+    """Killed after step 5, resumed from step 3, inside a buffer: same parameters, every line of the history once.
+
+    A checkpoint that was cut short (5, without the trainer's state) is passed over.
+    """
+    settings: dict[str, Any] = {"max_steps": 6, "steps_per_generation": 4, "save_steps": 3}
+    whole = run(tmp_path / "whole", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "again", callbacks=[Dies(5)], **settings)
+    assert [line["step"] for line in read_history(tmp_path / "again" / "history.jsonl")] == [1, 2, 3, 4]
+    (tmp_path / "again" / "checkpoint-5").mkdir()
+    assert newest_checkpoint(tmp_path / "again") == str(tmp_path / "again" / "checkpoint-3")
+    again = run(tmp_path / "again", resume=True, **settings)
+    assert furthest(weights(whole.model), weights(again.model)) == 0
+    lines = [read_history(tmp_path / part / "history.jsonl") for part in ("whole", "again")]
+    assert [line["step"] for line in lines[1]] == [1, 2, 3, 4, 5, 6]
+    assert [line["loss"] for line in lines[0]] == [line["loss"] for line in lines[1]]
+
+
+def test_nothing_to_resume_from(tmp_path: Path) -> None:
+    """Said in a sentence."""
+    with pytest.raises(UserError, match="has no complete checkpoint to resume from"):
+        newest_checkpoint(tmp_path)
 
 
 def test_the_state_is_what_the_definition_says(tmp_path: Path) -> None:
