@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+PADDING_SHARE = 0.15
+LEAST_SHARE_OF_BUDGET = 1 / 8
+
 
 def token_budget_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Indices in batches, longest rows first, each with ``rows * longest row <= budget`` (or one row alone).
 
-    The longest batch comes first, so that memory runs out at once or never.
+    The longest batch comes first, so that memory runs out at once or never. Where lengths differ a lot a batch ends
+    before the budget does, once padding would be more than 15 % of it and it holds an eighth of the budget: padding
+    costs as much as tokens, and a batch of that size keeps a device busy.
 
     Raises:
         ValueError: the budget is not positive.
@@ -16,15 +21,14 @@ def token_budget_batches(lengths: Sequence[int], budget: int) -> list[list[int]]
     if budget < 1:
         raise ValueError(f"the token budget must be positive, got {budget}")
     batches: list[list[int]] = []
+    tokens = longest = 0
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= budget:
+        padded = (len(batches[-1]) + 1) * longest if batches else 0
+        wasteful = tokens >= LEAST_SHARE_OF_BUDGET * budget and padded - tokens - lengths[i] > PADDING_SHARE * padded
+        if batches and padded <= budget and not wasteful:
             batches[-1].append(i)
+            tokens += lengths[i]
         else:
             batches.append([i])
+            tokens = longest = lengths[i]
     return batches
-
-
-def equal_batches(lengths: Sequence[int], size: int) -> list[list[int]]:
-    """Indices in batches of ``size`` rows, longest rows first."""
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    return [order[first : first + size] for first in range(0, len(order), size)]

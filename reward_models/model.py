@@ -6,6 +6,8 @@ import json
 import logging
 from collections.abc import Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,21 @@ from reward_models.backbones import (
     locate,
     position_limit,
 )
-from reward_models.batching import equal_batches
+from reward_models.batching import token_budget_batches
 from reward_models.errors import ModelError
-from reward_models.formatting import Formatter, Text
+from reward_models.formatting import Encoded, Formatter, Text
 from reward_models.heads import POOLINGS, RewardHead, align_left, pool
+from reward_models.prefix_tree import Tree, TreeBatch, plant, why_not
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ScoringBatch:
+    """Trees that are scored in one forward pass, and which rows their responses are, in order."""
+
+    rows: list[int]
+    trees: list[Tree]
 
 
 class RewardModel(nn.Module):
@@ -127,8 +138,22 @@ class RewardModel(nn.Module):
         """Whether the backbone carries a PEFT adapter."""
         return hasattr(self.backbone, "peft_config")
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Score tokenised rows."""
+    def shares_prompts(self, longest: int | None = None) -> bool:
+        """Whether several responses to one prompt may be scored in one row, with the same result; see `why_not`."""
+        return self.pooling == "last" and why_not(self.backbone, longest) is None
+
+    def forward(
+        self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, trees: TreeBatch | None = None
+    ) -> Tensor:
+        """Score tokenised rows, or the responses of trees in their order."""
+        if trees is not None and not trees.plain:
+            hidden = self.backbone(**trees.model_inputs(self.config, self.backbone.dtype)).last_hidden_state
+            return self.score_head(trees.last_states(hidden))
+        if trees is not None:
+            rows = trees.model_inputs(self.config)
+            input_ids, attention_mask = rows["input_ids"], rows["attention_mask"]
+        if input_ids is None or attention_mask is None:
+            raise TypeError("forward takes input_ids and attention_mask, or trees")
         filler = self.config.get_text_config().pad_token_id or 0
         input_ids, mask = align_left(input_ids, attention_mask, filler)
         arguments = {} if is_encoder(self.config) else {"use_cache": False}
@@ -170,17 +195,37 @@ class RewardModel(nn.Module):
                 "max_length=%s: the prompt was cut on the left in %d of %d rows, the response on the right in %d",
                 formatter.max_length, cut, len(rows), cut_responses,
             )  # fmt: skip
-        return self.score_ids([row.input_ids for row in rows], batch_size)
+        return self.score_encoded(rows, batch_size)
+
+    def score_encoded(self, rows: Sequence[Encoded], batch_size: int = 16) -> Tensor:
+        """Score tokenised rows, about ``batch_size`` at a time. Shape: N rows -> (N, K) float32 on the CPU."""
+        scores = torch.zeros(len(rows), len(self.names))
+        for batch in self.batches(rows, batch_size * max((len(row.input_ids) for row in rows), default=1)):
+            scores[batch.rows] = self.score_batch(batch)
+        return scores
+
+    def batches(self, rows: Sequence[Encoded], budget: int) -> list[ScoringBatch]:
+        """Group rows into batches of at most ``budget`` tokens, padding counted, the longest first.
+
+        Responses to one prompt share its tokens where the model allows it.
+        """
+        prompts = [row.input_ids[: row.response_start] for row in rows]
+        responses = [row.input_ids[row.response_start :] for row in rows]
+        share = self.shares_prompts(max((len(row.input_ids) for row in rows), default=0))
+        trees, places = plant(prompts, responses, share, budget)
+        order = sorted(range(len(rows)), key=places.__getitem__)
+        first = list(accumulate((len(tree.responses) for tree in trees), initial=0))
+        return [
+            ScoringBatch([row for i in batch for row in order[first[i] : first[i + 1]]], [trees[i] for i in batch])
+            for batch in token_budget_batches([len(tree) for tree in trees], budget)
+        ]
 
     @torch.inference_mode()
-    def score_ids(self, rows: Sequence[Sequence[int]], batch_size: int = 16) -> Tensor:
-        """Score token ids, longest first in batches of equal lengths. Shape: N lists -> (N, K) float32 on the CPU."""
-        scores = torch.zeros(len(rows), len(self.names))
+    def score_batch(self, batch: ScoringBatch) -> Tensor:
+        """Score one batch. Shape: (n, K) float32 on the CPU, in the order of ``batch.rows``."""
         with _evaluating(self):
-            for chosen in equal_batches([len(row) for row in rows], batch_size):
-                ids, mask = pad_right([rows[i] for i in chosen])
-                scores[chosen] = self(ids.to(self.device), mask.to(self.device)).cpu()
-        return scores
+            scores: Tensor = self(trees=TreeBatch.collate(batch.trees).to(self.device))
+        return scores.cpu()
 
     def gradient_checkpointing_enable(self, **arguments: Any) -> None:
         """Trade compute for memory in the backbone."""

@@ -38,10 +38,6 @@ class Tree:
     responses: Sequence[Sequence[int]]
 
     def __post_init__(self) -> None:
-        if not self.prompt:
-            raise ValueError(
-                "a prompt without tokens cannot predict the first token of a response; give it a start token"
-            )
         if not self.responses:
             raise ValueError("a tree needs at least one response")
 
@@ -185,7 +181,12 @@ class TreeBatch:
         """Return ``(M, d)`` states and ``(M,)`` tokens that they predict: all response tokens, response after response.
 
         A response's first token is predicted by the prompt's last state, which all responses share.
+
+        Raises:
+            ValueError: a prompt without tokens, which predicts nothing.
         """
+        if (self.prompt_lengths == 0).any():
+            raise ValueError("a prompt without tokens cannot predict a response's first token; give it a start token")
         response, offset = self._tokens()
         index = self.starts[response] + offset
         predecessor = torch.where(offset > 0, index - 1, self.prompt_lengths[response] - 1)
@@ -219,6 +220,8 @@ def why_not(backbone: Any, longest: int | None = None) -> str | None:
         longest: tokens of the longest prompt and response together. A sliding window shorter than that is refused,
             because every layer takes a 4-D mask as it is: the window would not be applied.
     """
+    if hasattr(backbone, "peft_config"):
+        backbone = backbone.get_base_model()
     config = backbone.config.get_text_config()
     name = type(backbone).__name__
     if getattr(config, "is_encoder_decoder", False):

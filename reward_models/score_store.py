@@ -39,7 +39,9 @@ class ScoreStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         replace_text(old, json.dumps(manifest, indent=2))
         self._scores = sqlite3.connect(self.folder / "scores.sqlite")
-        self._scores.execute("CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
+        self._scores.execute(
+            "CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, value BLOB, shard INTEGER) WITHOUT ROWID"
+        )
 
     def shard(self, index: int) -> Path:
         """Path of a shard, whether it exists or not."""
@@ -51,22 +53,23 @@ class ScoreStore:
             self.shard(index), "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
         )
 
-    def known(self, keys: Sequence[bytes]) -> dict[bytes, list[float]]:
-        """Scores of those keys that were seen before."""
-        found = {}
+    def known(self, keys: Sequence[bytes], shard: int) -> tuple[dict[bytes, list[float]], dict[bytes, list[float]]]:
+        """Scores of those keys that were seen: in earlier shards, and in this one by a run that was killed."""
+        earlier: dict[bytes, list[float]] = {}
+        own: dict[bytes, list[float]] = {}
         for key in set(keys):
-            row = self._scores.execute("SELECT value FROM scores WHERE key = ?", (key,)).fetchone()
+            row = self._scores.execute("SELECT value, shard FROM scores WHERE key = ?", (key,)).fetchone()
             if row is not None:
-                found[key] = np.frombuffer(row[0], dtype="<f4").tolist()
-        return found
+                (earlier if row[1] < shard else own)[key] = np.frombuffer(row[0], dtype="<f4").tolist()
+        return earlier, own
 
-    def remember(self, keys: Sequence[bytes], scores: Tensor) -> None:
+    def remember(self, keys: Sequence[bytes], scores: Tensor, shard: int) -> None:
         """Keep scores (n, K) under their keys, at once and durably."""
         values = scores.numpy().astype("<f4")
         with self._scores:
             self._scores.executemany(
-                "INSERT OR REPLACE INTO scores VALUES (?, ?)",
-                [(key, row.tobytes()) for key, row in zip(keys, values, strict=True)],
+                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
+                [(key, row.tobytes(), shard) for key, row in zip(keys, values, strict=True)],
             )
 
     def finish(self, shards: int) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from reward_models.batching import token_budget_batches
 from reward_models.data.faults import BadRow, RowFault, bad_row
 from reward_models.data.files import read_rows
 from reward_models.data.quarantine import Quarantine
 from reward_models.errors import DataError
 from reward_models.folder import HEAD_INFO
+from reward_models.formatting import Encoded
 from reward_models.model import RewardModel
 from reward_models.score_rows import Columns
 from reward_models.score_store import ScoreStore
@@ -78,7 +78,7 @@ def score_file(
             if store.shard(shards).exists():
                 report.resumed_rows += len(rows)
             else:
-                store.write_shard(shards, _scored(model, rows, columns, settings, store, report))
+                store.write_shard(shards, _scored(model, rows, columns, settings, store, shards, report))
             shards += 1
             report.rows += len(rows)
             progress(report.rows)
@@ -96,26 +96,33 @@ def _scored(
     columns: Columns,
     settings: ScoringSettings,
     store: ScoreStore,
+    shard: int,
     report: ScoringReport,
 ) -> list[dict[str, Any]]:
     formatter = model.formatter(settings.max_length)
     keys: list[list[bytes]] = []
-    wanted: dict[bytes, list[int]] = {}
+    wanted: dict[bytes, Encoded] = {}
     for row in rows:
         encoded = [formatter.encode(row["prompt"], text) for text in columns.completions_of(row)]
         report.truncated += sum(bool(e.prompt_cut or e.response_cut) for e in encoded)
         keys.append([hashlib.sha256(np.asarray(e.input_ids, dtype="<i4").tobytes()).digest() for e in encoded])
-        wanted |= {key: e.input_ids for key, e in zip(keys[-1], encoded, strict=True)}
-    scores = store.known(list(wanted))
+        wanted |= dict(zip(keys[-1], encoded, strict=True))
+    # Batches are made of what the shards before this one lack, so that they are the same when a killed run goes on.
+    scores, interrupted = store.known(list(wanted), shard)
     missing = [key for key in wanted if key not in scores]
-    for batch in token_budget_batches([len(wanted[key]) for key in missing], settings.batch_tokens):
-        chosen = [missing[i] for i in batch]
-        values = model.score_ids([wanted[key] for key in chosen], batch_size=len(chosen))
-        store.remember(chosen, values)
+    scores |= interrupted
+    scored = 0
+    for batch in model.batches([wanted[key] for key in missing], settings.batch_tokens):
+        chosen = [missing[i] for i in batch.rows]
+        if all(key in scores for key in chosen):
+            continue
+        values = model.score_batch(batch)
+        store.remember(chosen, values, shard)
         scores |= dict(zip(chosen, values.tolist(), strict=True))
-        report.tokens += sum(len(wanted[key]) for key in chosen)
-    report.scored += len(missing)
-    report.reused += sum(map(len, keys)) - len(missing)
+        report.tokens += sum(len(wanted[key].input_ids) for key in chosen)
+        scored += len(chosen)
+    report.scored += scored
+    report.reused += sum(map(len, keys)) - scored
     finished = []
     for row, own in zip(rows, keys, strict=True):
         clean = [[value if math.isfinite(value) else None for value in scores[key]] for key in own]

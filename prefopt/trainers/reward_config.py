@@ -43,6 +43,10 @@ class RewardConfig(TrainingArguments):
         default=None, metadata={"help": "peak learning rate of the heads, which start from nothing; unset: the same"}
     )
 
+    train_sampling_strategy: str = field(
+        default="group_by_length",
+        metadata={"help": "order of the pairs: group_by_length (less padding) or random, each once an epoch"},
+    )
     learning_rate: float = field(default=1e-5, metadata={"help": "peak learning rate"})
     lr_scheduler_type: str = field(default="cosine", metadata={"help": "learning-rate schedule"})
     num_train_epochs: float = field(default=1.0, metadata={"help": "passes over the training pairs"})

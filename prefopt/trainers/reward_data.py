@@ -1,4 +1,4 @@
-"""Preference rows to token ids, and token ids to one batch of [chosen; rejected]."""
+"""Preference rows to token ids, and token ids to trees of prompts with their answers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from torch import Tensor
 
 from prefopt.errors import UserError
 from reward_models.formatting import Formatter
-from reward_models.model import pad_right
+from reward_models.prefix_tree import TreeBatch, plant
 
 NEEDED = ("prompt", "chosen", "rejected")
 
@@ -57,9 +56,12 @@ def encode_pairs(
         if head not in index:
             raise UserError(f"{name}, row {i}: head '{head}' is none of the model's: {', '.join(heads)}")
         return {
-            "chosen_ids": chosen.input_ids,
-            "rejected_ids": rejected.input_ids,
-            "length": max(len(chosen.input_ids), len(rejected.input_ids)),
+            "chosen_prompt": chosen.input_ids[: chosen.response_start],
+            "chosen_ids": chosen.input_ids[chosen.response_start :],
+            "rejected_prompt": rejected.input_ids[: rejected.response_start],
+            "rejected_ids": rejected.input_ids[rejected.response_start :],
+            "longest": max(len(chosen.input_ids), len(rejected.input_ids)),
+            "length": len(chosen.input_ids) + len(rejected.input_ids) - rejected.response_start,
             "truncated": any((chosen.prompt_cut, chosen.response_cut, rejected.prompt_cut, rejected.response_cut)),
             "margin": _number(row.get("margin"), 0.0, f"{name}, row {i}: margin") if use_margin else 0.0,
             "label": _number(row.get("label_chosen_preferred"), 1.0, f"{name}, row {i}: label_chosen_preferred"),
@@ -74,7 +76,7 @@ def encode_pairs(
         load_from_cache_file=False,
         desc=f"Tokenising {name}",
     )
-    lengths = encoded["length"]
+    lengths = encoded["longest"]
     limit = formatter.max_length
     dropped = [i for i, length in enumerate(lengths) if limit is not None and length > limit]
     if dropped:
@@ -88,15 +90,23 @@ def encode_pairs(
     return EncodedPairs(encoded, dropped, sum(encoded["truncated"]))
 
 
+@dataclass(frozen=True)
 class PairCollator:
-    """Stacks N pairs on the batch axis, chosen answers first: input_ids and attention_mask (2N, T)."""
+    """N pairs to the fields of a `TreeBatch`, and ``places`` (2N,): where chosen and then rejected stand in it.
 
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Tensor]:
-        """Pad and stack."""
-        ids, mask = pad_right([row["chosen_ids"] for row in rows] + [row["rejected_ids"] for row in rows])
+    Args:
+        share: answers to equal prompts share a row. Otherwise each has a row of its own.
+    """
+
+    share: bool
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Lay out and stack."""
+        sides = [(row[f"{side}_prompt"], row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in rows]
+        trees, places = plant([prompt for prompt, _ in sides], [ids for _, ids in sides], self.share)
         return {
-            "input_ids": ids,
-            "attention_mask": mask,
+            "places": torch.tensor(places),
+            "trees": vars(TreeBatch.collate(trees)),
             "margin": torch.tensor([row["margin"] for row in rows], dtype=torch.float32),
             "label": torch.tensor([row["label"] for row in rows], dtype=torch.float32),
             "head": torch.tensor([row["head"] for row in rows]),

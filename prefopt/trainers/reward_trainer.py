@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,11 @@ from reward_models.backbones import position_limit
 from reward_models.freezing import disable_dropout, train_last_layers
 from reward_models.losses import PAIR_LOSSES, Centring, PairLoss
 from reward_models.model import RewardModel
+from reward_models.prefix_tree import TreeBatch, why_not
 
 LONGEST = 1024
+
+logger = logging.getLogger(__name__)
 
 
 class RewardTrainer(FiniteStepsMixin, Trainer):
@@ -50,6 +54,9 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
         limit = position_limit(model.tokenizer, model.config)
         model.max_length = args.max_length or min(limit or LONGEST, LONGEST)
         formatter = model.formatter()
+        self.shares_prompts = model.shares_prompts(model.max_length)
+        if not self.shares_prompts:
+            logger.info("one row a response: %s", why_not(model.backbone, model.max_length) or "the pooling reads all")
         if args.disable_dropout:
             disable_dropout(model.backbone)
         if args.trainable_layers is not None and not model.is_adapter:
@@ -68,7 +75,7 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=PairCollator(),
+            data_collator=PairCollator(self.shares_prompts),
             train_dataset=self._rows("training data"),
             eval_dataset=self._rows("evaluation data"),
             compute_metrics=pair_metrics,
@@ -85,7 +92,7 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
 
     def pair_losses(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Scores of both sides and the loss of each pair. Shape: three of (N,)."""
-        rewards = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).float()
+        rewards = model(trees=TreeBatch(**inputs["trees"])).float()[inputs["places"]]
         picked = rewards.gather(1, inputs["head"].repeat(2)[:, None])[:, 0]
         chosen, rejected = picked.chunk(2)
         label = inputs["label"] if bool((inputs["label"] != 1.0).any()) else None

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from time import monotonic
 
 from torch import Tensor
 
-from reward_models.batching import token_budget_batches
+from reward_models.formatting import Encoded
+from reward_models.model import RewardModel
 from reward_models.serving.errors import queue_full, stopping, too_many_texts
 from reward_models.serving.jobs import Counts, Entry, Job, Outcome
 from reward_models.serving.settings import ServingSettings
@@ -31,15 +32,15 @@ class MicroBatcher:
     split in halves until the row at fault stands alone, so that no request suffers from another's text.
 
     Args:
-        score: token ids of N rows -> (N, K) scores; called in the worker thread only.
+        model: groups rows into batches and scores them; called in the worker thread only.
         settings: limits.
     """
 
-    def __init__(self, score: Callable[[list[list[int]]], Tensor], settings: ServingSettings) -> None:
+    def __init__(self, model: RewardModel, settings: ServingSettings) -> None:
+        self.model = model
         self.settings = settings
         self.counts = Counts()
         self.failures_in_a_row = 0
-        self._score_rows = score
         self._changed = threading.Condition()
         self._waiting: deque[Entry] = deque()
         self._waiting_tokens = 0
@@ -82,8 +83,12 @@ class MicroBatcher:
             with self._changed:
                 self._admitted -= count
 
-    def submit(self, rows: Sequence[Sequence[int]]) -> Future[list[Outcome]]:
-        """Queue rows of token ids; the future gives K scores, or the exception, for each, in order.
+    def score(self, rows: list[Encoded]) -> Tensor:
+        """Score the rows of one batch in one forward pass. Shape: (N, K)."""
+        return self.model.score_encoded(rows, batch_size=len(rows))
+
+    def submit(self, rows: Sequence[Encoded]) -> Future[list[Outcome]]:
+        """Queue tokenised rows; the future gives K scores, or the exception, for each, in order.
 
         Cancel the future to take back the rows that were not scored yet.
         """
@@ -92,7 +97,7 @@ class MicroBatcher:
             if self._closed:
                 raise stopping()
             self._waiting.extend(Entry(job, index) for index in range(len(rows)))
-            self._waiting_tokens += sum(map(len, rows))
+            self._waiting_tokens += sum(len(row.input_ids) for row in rows)
             self.counts.texts += len(rows)
             self._changed.notify()
         return job.future
@@ -124,36 +129,36 @@ class MicroBatcher:
             tokens = 0
             while self._waiting and tokens < PASSES * budget:
                 entry = self._waiting.popleft()
-                self._waiting_tokens -= len(entry.ids)
+                self._waiting_tokens -= entry.tokens
                 if not entry.job.future.done():
                     taken.append(entry)
-                    tokens += len(entry.ids)
+                    tokens += entry.tokens
             return taken
 
     def _score(self, entries: list[Entry]) -> None:
-        wanted: dict[tuple[int, ...], list[Entry]] = {}
+        equal: dict[tuple[int, ...], list[Entry]] = {}
         for entry in entries:
-            wanted.setdefault(tuple(entry.ids), []).append(entry)
-        keys = list(wanted)
-        for batch in token_budget_batches([len(key) for key in keys], self.settings.max_batch_tokens):
+            equal.setdefault(tuple(entry.encoded.input_ids), []).append(entry)
+        wanted = list(equal.values())
+        for batch in self.model.batches([same[0].encoded for same in wanted], self.settings.max_batch_tokens):
             # A request may have timed out while earlier batches ran.
-            alive = [keys[i] for i in batch if any(not entry.job.future.done() for entry in wanted[keys[i]])]
-            for key, outcome in zip(alive, self._outcomes(alive), strict=True):
-                self.counts.shared += len(wanted[key]) - 1
-                for entry in wanted[key]:
+            alive = [wanted[i] for i in batch.rows if any(not entry.job.future.done() for entry in wanted[i])]
+            for same, outcome in zip(alive, self._outcomes([same[0].encoded for same in alive]), strict=True):
+                self.counts.shared += len(same) - 1
+                for entry in same:
                     entry.job.settle(entry.row, list(outcome) if isinstance(outcome, list) else outcome)
 
-    def _outcomes(self, rows: list[tuple[int, ...]]) -> list[Outcome]:
+    def _outcomes(self, rows: list[Encoded]) -> list[Outcome]:
         if not rows:
             return []
         self.counts.passes += 1
         try:
-            scores = self._score_rows([list(row) for row in rows]).tolist()
+            scores = self.score(rows).tolist()
         except Exception as error:
             if len(rows) > 1:
                 middle = len(rows) // 2
                 return self._outcomes(rows[:middle]) + self._outcomes(rows[middle:])
-            logger.exception("a text of %d tokens cannot be scored", len(rows[0]))
+            logger.exception("a text of %d tokens cannot be scored", len(rows[0].input_ids))
             self.failures_in_a_row += 1
             self.counts.failed += 1
             return [error]

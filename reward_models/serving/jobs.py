@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import NamedTuple
 
+from reward_models.formatting import Encoded
+
 logger = logging.getLogger(__name__)
 
 Outcome = list[float] | Exception
@@ -28,9 +30,9 @@ class Counts:
 
 @dataclass
 class Job:
-    """Rows of token ids that one request waits for; ``left`` of them have no outcome yet."""
+    """Tokenised rows that one request waits for; ``left`` of them have no outcome yet."""
 
-    rows: Sequence[Sequence[int]]
+    rows: Sequence[Encoded]
     outcomes: list[Outcome]
     left: int
     arrived: float = field(default_factory=monotonic)
@@ -54,6 +56,11 @@ class Entry(NamedTuple):
     row: int
 
     @property
-    def ids(self) -> Sequence[int]:
-        """Its token ids."""
+    def encoded(self) -> Encoded:
+        """Its tokens."""
         return self.job.rows[self.row]
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it has."""
+        return len(self.encoded.input_ids)

@@ -63,7 +63,7 @@ class ScoringService:
         self.formatter = model.formatter(self.settings.max_length)
         self._unlimited = replace(self.formatter, max_length=None)
         self.vocabulary = model.backbone.get_input_embeddings().num_embeddings
-        self.batcher = MicroBatcher(lambda rows: model.score_ids(rows, batch_size=len(rows)), self.settings)
+        self.batcher = MicroBatcher(model, self.settings)
         self._tokeniser = ThreadPoolExecutor(1, thread_name_prefix="tokeniser")
 
     @property
@@ -90,31 +90,32 @@ class ScoringService:
                     outcomes = await asyncio.wrap_future(self.batcher.submit(rows))
             except TimeoutError:
                 raise timed_out(self.settings.request_timeout) from None
-        return _scored(outcomes, len(self.model.names), truncated, sum(map(len, rows)))
+        return _scored(outcomes, len(self.model.names), truncated, sum(len(row.input_ids) for row in rows))
 
     def close(self) -> None:
         """Finish what is queued and end both threads."""
         self._tokeniser.shutdown()
         self.batcher.close()
 
-    def _encode(self, texts: Sequence[Wanted], truncate: bool) -> tuple[list[list[int]], list[int]]:
-        rows: list[list[int]] = []
+    def _encode(self, texts: Sequence[Wanted], truncate: bool) -> tuple[list[Encoded], list[int]]:
+        rows: list[Encoded] = []
         truncated: list[int] = []
         limit = self.formatter.max_length
         for number, text in enumerate(texts):
-            ids, lost = self._ids(text)
+            row, lost = self._row(text)
             if lost and not truncate:
-                raise bad_field(text.field, f"{len(ids) + lost} tokens, but at most {limit} are scored; shorten it")
-            if not ids:
+                size = len(row.input_ids) + lost
+                raise bad_field(text.field, f"{size} tokens, but at most {limit} are scored; shorten it")
+            if not row.input_ids:
                 raise bad_field(text.field, "no tokens; the model needs at least one")
             if lost:
                 truncated.append(number)
-            rows.append(ids)
+            rows.append(row)
         return rows, truncated
 
-    def _ids(self, text: Wanted) -> tuple[list[int], int]:
+    def _row(self, text: Wanted) -> tuple[Encoded, int]:
         if text.ids is not None:
-            return list(self._checked_ids(text.field, text.ids)), 0
+            return Encoded(list(self._checked_ids(text.field, text.ids)), 0), 0
         try:
             formatter = self._unlimited if text.whole else self.formatter
             encoded = formatter.encode(text.prompt, text.completion)
@@ -122,7 +123,7 @@ class ScoringService:
             raise bad_field(text.field, str(error)) from error
         if text.whole and self.formatter.max_length is not None:
             return _cut_on_the_left(encoded, self.formatter.max_length)
-        return encoded.input_ids, encoded.prompt_cut + encoded.response_cut
+        return encoded, encoded.prompt_cut + encoded.response_cut
 
     def _checked_ids(self, field: str, ids: Sequence[int]) -> Sequence[int]:
         limit = self.formatter.max_length
@@ -134,10 +135,10 @@ class ScoringService:
         return ids
 
 
-def _cut_on_the_left(encoded: Encoded, limit: int) -> tuple[list[int], int]:
+def _cut_on_the_left(encoded: Encoded, limit: int) -> tuple[Encoded, int]:
     lost = max(0, len(encoded.input_ids) - limit)
     start = encoded.response_start
-    return encoded.input_ids[:start] + encoded.input_ids[start + lost :], lost
+    return Encoded(encoded.input_ids[:start] + encoded.input_ids[start + lost :], start), lost
 
 
 def _scored(outcomes: Sequence[Outcome], heads: int, truncated: list[int], tokens: int) -> Scored:

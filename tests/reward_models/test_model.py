@@ -229,3 +229,29 @@ def test_head_info_names_every_head(tmp_path):
     file.write_text(json.dumps(info))
     with pytest.raises(ModelError, match="names 2 heads, the weights have 1"):
         RewardModel.from_pretrained(tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_answers_to_one_prompt_share_its_tokens(tmp_path, kind):
+    """Prompt of 20 tokens (bos is not added by the tokenizer), answers of 2 tokens and the end token, three of them.
+
+    One row of 20 + 3 * 3 = 29 tokens instead of three of 23, and the same scores as one by one.
+    """
+    model = build(kind, tmp_path / "b")
+    prompt, answers = "a" * 20, ["bc", "de", "fg"]
+    assert model.shares_prompts()
+    rows = [model.formatter().encode(prompt, answer) for answer in answers]
+    (batch,) = model.batches(rows, budget=100)
+    assert [len(tree) for tree in batch.trees] == [29]
+    alone = torch.cat([model.score([prompt], [answer]) for answer in answers])
+    assert_close(model.score_batch(batch)[torch.tensor(batch.rows).argsort()], alone, atol=1e-5, rtol=0)
+    assert_close(model.score([prompt] * 3, answers), alone, atol=1e-5, rtol=0)
+
+
+def test_an_encoder_reads_every_answer_in_a_row_of_its_own(tmp_path):
+    """Its prompt's states depend on the answer, so that sharing would be wrong."""
+    model = build("bert-mean", tmp_path / "b")
+    assert not model.shares_prompts()
+    rows = [model.formatter().encode("aaaa", answer) for answer in ("b", "c")]
+    (batch,) = model.batches(rows, budget=100)
+    assert len(batch.trees) == 2

@@ -180,9 +180,12 @@ def test_rows_of_one_response_are_an_ordinary_batch():
     assert set(inputs) == {"input_ids", "attention_mask"}
 
 
-def test_a_prompt_without_tokens_is_refused():
+def test_a_prompt_without_tokens_predicts_nothing():
+    """It has no state that could predict a response's first token; a reward head still reads the response's last."""
+    batch = TreeBatch.collate([Tree([], [[1, 2]])])
     with pytest.raises(ValueError, match="give it a start token"):
-        Tree([], [[1]])
+        batch.predicting_states(torch.zeros(1, 2, 4))
+    assert batch.last_states(torch.tensor([[[1.0], [2.0]]])).tolist() == [[2.0]]
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,10 @@ def expected(model, rows):
 
 
 def test_batches_stay_under_the_budget_and_hold_every_row_once():
-    """Budget 10: 12 alone (too long for any batch), 5 + 5, then 4 + 1."""
+    """Budget 10: 12 alone (too long for any), 5 + 5, then 4 and 1 apart: together 3 of 8 places would be padding."""
     lengths = [5, 1, 12, 4, 5]
     batches = token_budget_batches(lengths, 10)
-    assert batches == [[2], [0, 4], [3, 1]]
+    assert batches == [[2], [0, 4], [3], [1]]
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz", "out.parquet"])
@@ -120,17 +120,17 @@ def test_a_killed_run_goes_on(tmp_path, model, monkeypatch, fails_at):
     source = write(tmp_path / "in.jsonl", ROWS)
     settings = ScoringSettings(shard_rows=8, batch_tokens=64)
     whole = score_file(model, source, tmp_path / "whole.jsonl", settings)
-    real = model.score_ids
+    real = model.score_batch
     calls, texts = [], []
 
-    def dies(rows, batch_size):
+    def dies(batch):
         calls.append(1)
         if len(calls) == fails_at:
             raise KeyboardInterrupt
-        texts.extend(map(tuple, rows))
-        return real(rows, batch_size)
+        texts.extend((*tree.prompt, *response) for tree in batch.trees for response in tree.responses)
+        return real(batch)
 
-    monkeypatch.setattr(model, "score_ids", dies)
+    monkeypatch.setattr(model, "score_batch", dies)
     with pytest.raises(KeyboardInterrupt):
         score_file(model, source, tmp_path / "out.jsonl", settings)
     assert not (tmp_path / "out.jsonl").exists()
@@ -144,16 +144,16 @@ def test_parts_of_another_run_are_not_mixed_in(tmp_path, model, monkeypatch):
     """A run is killed, then the input changes: nothing of the first attempt is used."""
     source = write(tmp_path / "in.jsonl", ROWS)
     settings = ScoringSettings(shard_rows=8)
-    real = model.score_ids
+    real = model.score_batch
     calls = []
 
-    def dies(rows, batch_size):
+    def dies(batch):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(rows, batch_size)
+        return real(batch)
 
-    monkeypatch.setattr(model, "score_ids", dies)
+    monkeypatch.setattr(model, "score_batch", dies)
     with pytest.raises(KeyboardInterrupt):
         score_file(model, source, tmp_path / "out.jsonl", settings)
     monkeypatch.undo()

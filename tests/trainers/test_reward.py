@@ -21,6 +21,7 @@ from prefopt.errors import UserError
 from prefopt.trainers.adapters import AdapterArguments
 from prefopt.trainers.guards import NonFiniteError
 from prefopt.trainers.reward import RewardConfig, RewardTrainer, train_reward
+from prefopt.trainers.reward_data import PairCollator
 from reward_models import RewardModel
 from reward_models.errors import ModelError
 from tests.tiny import save_tiny, tiny_bert, tiny_llama, tiny_tokenizer
@@ -378,3 +379,21 @@ def test_dropout_is_off_by_default(tmp_path):
     RewardTrainer(model, config(tmp_path / "out"), pairs(2))
     model.train()
     assert torch.equal(model(ids, torch.ones_like(ids)), model(ids, torch.ones_like(ids)))
+
+
+def test_sharing_the_prompt_changes_no_step(tmp_path, backbone):
+    """Both answers in one row behind their prompt, or each in a row of its own: the same gradient step (SGD, rate 1)."""
+    plain = {"optim": "sgd", "learning_rate": 1.0, "lr_scheduler_type": "constant", "max_grad_norm": 0.0}
+    after = []
+    for share in (True, False):
+        model = RewardModel.from_backbone(backbone)
+        torch.manual_seed(0)
+        model.score_head.weight.data.normal_()
+        settings = config(tmp_path / "out", per_device_train_batch_size=10, max_steps=1, **plain)
+        trainer = RewardTrainer(model, settings, pairs(10))
+        assert trainer.shares_prompts
+        trainer.data_collator = PairCollator(share)
+        trainer.train()
+        after.append(weights(model))
+    for name, value in after[0].items():
+        assert_close(value, after[1][name], rtol=1e-5, atol=1e-6)

@@ -17,6 +17,7 @@ from tokenizers import processors
 from torch import Tensor
 
 from reward_models import RewardModel
+from reward_models.formatting import Encoded
 from reward_models.serving import ScoringService, ServingSettings, bind, create_app
 from reward_models.serving.server import address_of, build_server
 from tests.tiny import CHAT_TEMPLATE, save_tiny, tiny_llama, tiny_tokenizer
@@ -97,15 +98,15 @@ def running(service: ScoringService, head: str | None = None) -> Iterator[str]:
 
 
 class Held:
-    """Stands in for the model: ``score_ids`` waits for ``release`` and notes its batches."""
+    """Stands in for the model: ``score`` waits for ``release`` and notes its batches."""
 
     def __init__(self, service: ScoringService) -> None:
         self.release = threading.Event()
         self.batches: list[int] = []
-        self._inner = service.batcher._score_rows
-        service.batcher._score_rows = self.score
+        self._inner = service.batcher.score
+        service.batcher.score = self.score
 
-    def score(self, rows: list[list[int]]) -> Tensor:
+    def score(self, rows: list[Encoded]) -> Tensor:
         self.batches.append(len(rows))
         assert self.release.wait(20)
         return self._inner(rows)

@@ -8,22 +8,30 @@ import pytest
 import torch
 from torch import Tensor
 
+from reward_models.batching import token_budget_batches
+from reward_models.formatting import Encoded
+from reward_models.model import ScoringBatch
 from reward_models.serving import MicroBatcher, ServingSettings
 from reward_models.serving.errors import RequestError
 
 
 class Sums:
-    """Scores of a row: its sum and its length. Rows that hold 13 fail; the first pass can be held back."""
+    """A model that scores a row with its sum and its length, and fails on 13; the first pass can be held back."""
 
     def __init__(self, held: bool = False) -> None:
-        self.batches: list[list[list[int]]] = []
+        self.passes: list[list[list[int]]] = []
         self.go = threading.Event()
         self.begun = threading.Event()
         if not held:
             self.go.set()
 
-    def __call__(self, rows: list[list[int]]) -> Tensor:
-        self.batches.append(rows)
+    def batches(self, rows: list[Encoded], budget: int) -> list[ScoringBatch]:
+        return [ScoringBatch(batch, []) for batch in token_budget_batches([len(r.input_ids) for r in rows], budget)]
+
+    def score_encoded(self, encoded: list[Encoded], batch_size: int) -> Tensor:
+        assert batch_size == len(encoded)
+        rows = [row.input_ids for row in encoded]
+        self.passes.append(rows)
         self.begun.set()
         assert self.go.wait(10)
         if any(13 in row for row in rows):
@@ -35,36 +43,40 @@ def batcher(score: Sums, **settings: float) -> MicroBatcher:
     return MicroBatcher(score, ServingSettings(**{"max_wait_ms": 0.0, **settings}))
 
 
+def rows(*ids: list[int]) -> list[Encoded]:
+    return [Encoded(row, 0) for row in ids]
+
+
 def queued(score: Sums, found: MicroBatcher) -> None:
     """Occupy the worker, so that what is submitted next waits together."""
-    found.submit([[0]])
+    found.submit(rows([0]))
     assert score.begun.wait(10)
 
 
 def test_requests_share_a_pass_and_get_their_own_rows_in_order() -> None:
-    """Two requests wait while the worker is busy. Their four rows go through in one pass, longest first (lengths 4, 3,
-    2, 1: 4 rows of width 4 = 16 tokens, the budget), and each request gets its rows in its own order."""
+    """Two requests wait while the worker is busy. Their four rows go through in one pass, longest first (lengths 4, 4,
+    4, 3: 4 rows of width 4 = 16 tokens, the budget), and each request gets its rows in its own order."""
     score = Sums(held=True)
     found = batcher(score, max_batch_tokens=16)
     queued(score, found)
-    first, second = found.submit([[1], [1, 1, 1]]), found.submit([[2, 2], [2, 2, 2, 2]])
+    first, second = found.submit(rows([1] * 3, [1] * 4)), found.submit(rows([2] * 4, [3] * 4))
     score.go.set()
-    assert first.result(10) == [[1.0, 1.0], [3.0, 3.0]]
-    assert second.result(10) == [[4.0, 2.0], [8.0, 4.0]]
-    assert [len(rows) for rows in score.batches] == [1, 4]
-    assert [len(row) for row in score.batches[1]] == [4, 3, 2, 1]
+    assert first.result(10) == [[3.0, 3.0], [4.0, 4.0]]
+    assert second.result(10) == [[8.0, 4.0], [12.0, 4.0]]
+    assert [len(one) for one in score.passes] == [1, 4]
+    assert [len(row) for row in score.passes[1]] == [4, 4, 4, 3]
     found.close()
 
 
 def test_the_token_budget_counts_padding() -> None:
-    """Lengths 4, 3, 3, 1 under 8 tokens: 2 x 4 = 8 fills a pass (a third row would make 12), the rest is 2 x 3 = 6."""
+    """Lengths 4, 3, 3, 1 under 8 tokens: 2 x 4 = 8 fills a pass; 3 and 1 go apart, 2 of 2 x 3 would be padding."""
     score = Sums(held=True)
     found = batcher(score, max_batch_tokens=8)
     queued(score, found)
-    answer = found.submit([[1], [1] * 3, [1] * 4, [2] * 3])
+    answer = found.submit(rows([1], [1] * 3, [1] * 4, [2] * 3))
     score.go.set()
     assert answer.result(10) == [[1.0, 1.0], [3.0, 3.0], [4.0, 4.0], [6.0, 3.0]]
-    assert [[len(row) for row in rows] for rows in score.batches[1:]] == [[4, 3], [3, 1]]
+    assert [[len(row) for row in one] for one in score.passes[1:]] == [[4, 3], [3], [1]]
     found.close()
 
 
@@ -73,10 +85,10 @@ def test_equal_rows_are_scored_once() -> None:
     score = Sums(held=True)
     found = batcher(score)
     queued(score, found)
-    answers = [found.submit([[5], [5]]), found.submit([[5]]), found.submit([[6], [5]])]
+    answers = [found.submit(rows([5], [5])), found.submit(rows([5])), found.submit(rows([6], [5]))]
     score.go.set()
     assert [answer.result(10) for answer in answers] == [[[5, 1], [5, 1]], [[5, 1]], [[6, 1], [5, 1]]]
-    assert score.batches[1] == [[5], [6]]
+    assert score.passes[1] == [[5], [6]]
     assert (found.counts.texts, found.counts.scored, found.counts.shared) == (6, 3, 3)
     found.close()
 
@@ -86,13 +98,13 @@ def test_a_row_that_fails_takes_no_other_with_it() -> None:
     score = Sums(held=True)
     found = batcher(score)
     queued(score, found)
-    good = found.submit([[n] for n in range(1, 8)])
-    bad = found.submit([[13]])
+    good = found.submit(rows(*([n] for n in range(1, 8))))
+    bad = found.submit(rows([13]))
     score.go.set()
     assert good.result(10) == [[float(n), 1.0] for n in range(1, 8)]
     (error,) = bad.result(10)
     assert (type(error), str(error)) == (RuntimeError, "unlucky")
-    assert [len(rows) for rows in score.batches[1:]] == [8, 4, 4, 2, 2, 1, 1]
+    assert [len(one) for one in score.passes[1:]] == [8, 4, 4, 2, 2, 1, 1]
     assert found.counts.failed == 1
     found.close()
 
@@ -101,9 +113,9 @@ def test_failures_in_a_row_are_counted_until_one_succeeds() -> None:
     score = Sums()
     found = batcher(score)
     for count in (1, 2, 3):
-        found.submit([[13]]).result(10)
+        found.submit(rows([13])).result(10)
         assert found.failures_in_a_row == count
-    found.submit([[1]]).result(10)
+    found.submit(rows([1])).result(10)
     assert found.failures_in_a_row == 0
     found.close()
 
@@ -112,11 +124,11 @@ def test_a_cancelled_request_is_not_scored() -> None:
     score = Sums(held=True)
     found = batcher(score)
     queued(score, found)
-    given_up, other = found.submit([[7]]), found.submit([[8]])
+    given_up, other = found.submit(rows([7])), found.submit(rows([8]))
     assert given_up.cancel()
     score.go.set()
     assert other.result(10) == [[8.0, 1.0]]
-    assert score.batches[1:] == [[[8]]]
+    assert score.passes[1:] == [[[8]]]
     found.close()
 
 
@@ -124,11 +136,11 @@ def test_the_first_text_waits_for_others() -> None:
     """With a wait of 10 s, a lone row is held; a second one that fills the budget of 4 tokens releases both at once."""
     score = Sums()
     found = batcher(score, max_wait_ms=10_000, max_batch_tokens=4)
-    first = found.submit([[1, 1]])
+    first = found.submit(rows([1, 1]))
     assert not score.begun.wait(0.1)
-    second = found.submit([[2, 2]])
+    second = found.submit(rows([2, 2]))
     assert (first.result(5), second.result(5)) == ([[2.0, 2.0]], [[4.0, 2.0]])
-    assert len(score.batches) == 1
+    assert len(score.passes) == 1
     found.close()
 
 
@@ -136,7 +148,7 @@ def test_a_lone_text_waits_no_longer_than_it_must() -> None:
     """50 ms, then it goes alone."""
     score = Sums()
     found = batcher(score, max_wait_ms=50)
-    assert found.submit([[3]]).result(5) == [[3.0, 1.0]]
+    assert found.submit(rows([3])).result(5) == [[3.0, 1.0]]
     found.close()
 
 
@@ -161,11 +173,11 @@ def test_close_finishes_the_queue_and_takes_nothing_more() -> None:
     """What waits goes through in one go, although its wait of 10 s is not over."""
     score = Sums()
     found = batcher(score, max_wait_ms=10_000)
-    answer = found.submit([[4]])
+    answer = found.submit(rows([4]))
     found.close()
     assert answer.result(0) == [[4.0, 1.0]]
     assert not found.alive
-    for refused in (lambda: found.submit([[1]]), lambda: found.place(1).__enter__()):
+    for refused in (lambda: found.submit(rows([1])), lambda: found.place(1).__enter__()):
         with pytest.raises(RequestError) as stopped:
             refused()
         assert stopped.value.status == 503

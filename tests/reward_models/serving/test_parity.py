@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from reward_models import RewardModel
+from reward_models.formatting import Encoded
 from reward_models.serving import ScoringService
 from tests.reward_models.serving.server import HEADS, call, running, service_of, tiny_reward_model, together
 from tests.tiny import save_tiny, tiny_bert, tiny_tokenizer
@@ -131,7 +132,7 @@ def test_classify_takes_messages_and_token_ids(url: str, model: RewardModel) -> 
     two = call(f"{url}/classify", {"input": [ids, ids[:3]], "use_activation": False}).body["data"]
     close([chat[0]["probs"]], model.score([CHAT], [REPLY]))
     close([one[0]["probs"], two[0]["probs"]], model.score(["Hi ", "Hi "], ["there", "there"]))
-    close([two[1]["probs"]], model.score_ids([ids[:3]]))
+    close([two[1]["probs"]], model.score_encoded([Encoded(ids[:3], 0)]))
 
 
 def test_an_encoder_is_served_too(tmp_path: Path) -> None:

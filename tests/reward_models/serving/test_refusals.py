@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reward_models import RewardModel
 from reward_models.errors import ModelError
+from reward_models.formatting import Encoded
 from reward_models.serving import ServingSettings, bind, create_app
 from tests.reward_models.serving.server import Held, call, running, service_of, tiny_reward_model, together, wait_until
 
@@ -177,17 +178,17 @@ def test_a_request_that_takes_too_long(model: RewardModel) -> None:
 def broken(model: RewardModel) -> Iterator[str]:
     """A server whose model raises on texts with a 'c' (byte 99) and gives NaN for those with an 'n', head 2 only."""
     service = service_of(model)
-    inner = service.batcher._score_rows
+    inner = service.batcher.score
     raises, nan = (model.tokenizer.convert_tokens_to_ids(symbol) for symbol in "cn")
 
-    def score(rows: list[list[int]]) -> Tensor:
-        if any(raises in row for row in rows):
+    def score(rows: list[Encoded]) -> Tensor:
+        if any(raises in row.input_ids for row in rows):
             raise RuntimeError("out of luck")
         scores = inner(rows).clone()
-        scores[[nan in row for row in rows], 1] = float("nan")
+        scores[[nan in row.input_ids for row in rows], 1] = float("nan")
         return scores
 
-    service.batcher._score_rows = score
+    service.batcher.score = score
     with running(service) as url:
         yield url
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from reward_models import RewardModel
 from reward_models.errors import DataError, ModelError
+from reward_models.formatting import Encoded
 from reward_models.remote import RemoteReward, score_over_http
 from tests.reward_models.serving.server import HEADS, running, service_of, tiny_reward_model
 
@@ -78,14 +79,14 @@ def test_one_head_gives_a_plain_list(tmp_path_factory: pytest.TempPathFactory) -
     """Also where the server could not score a row: None, and counted."""
     model = tiny_reward_model(tmp_path_factory.mktemp("one"), ("score",))
     service = service_of(model)
-    inner = service.batcher._score_rows
+    inner = service.batcher.score
 
-    def score(rows: list[list[int]]) -> Tensor:
+    def score(rows: list[Encoded]) -> Tensor:
         scores = inner(rows).clone()
-        scores[[len(row) == 5 for row in rows]] = float("nan")
+        scores[[len(row.input_ids) == 5 for row in rows]] = float("nan")
         return scores
 
-    service.batcher._score_rows = score
+    service.batcher.score = score
     with running(service) as url:
         source = score_over_http(url)
         found = source(prompts=["a", "a"], completions=["b", "bb"])
