@@ -18,6 +18,7 @@ from prefopt.errors import UserError
 from prefopt.online.objective import OnlineObjective
 from prefopt.trainers import progress
 from prefopt.trainers.compose import choose_objective, with_length, with_weights
+from prefopt.trainers.display import show_brief_lines
 from prefopt.trainers.generation import attach, completion_mask, detach_rows, gather_rollouts, reads_logps
 from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.history import HistoryFile, Tally
@@ -99,6 +100,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         if "ref_logps" in self.objective.needs:
             fresh = adapter is not None and is_peft_model(self.model)
             self.reference = Reference(self, args.reference_model, fresh)
+        show_brief_lines(self)
         self.add_callback(_AdvanceState(self))
         self.add_callback(HistoryFile(Path(args.output_dir) / HISTORY))
 

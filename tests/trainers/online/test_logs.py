@@ -14,6 +14,7 @@ from torch import Tensor
 
 from prefopt import recipes
 from prefopt.online.slots import Advantage, Regulariser
+from prefopt.trainers.display import brief
 from prefopt.trainers.history import read_history
 from prefopt.trainers.online import align_online
 from tests.tiny import tiny_llama, tiny_tokenizer
@@ -83,6 +84,17 @@ def test_history_file(tmp_path: Path) -> None:
     trainer(tmp_path, max_steps=1).train()
     assert [line["step"] for line in read_history(tmp_path / "history.jsonl")] == [1]
     assert [line["step"] for line in read_history(tmp_path / "history.previous.jsonl")] == [1, 2, 3]
+
+
+def test_the_line_that_people_see(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rewards and a few figures, one line a step; no dictionary of forty."""
+    trainer(tmp_path, [ids_of], max_steps=2).train()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert [line.split("  ")[:2] for line in lines] == [
+        ["step 1", "reward/ids_of 3.5"],
+        ["step 2", "reward/ids_of 3.5"],
+    ]
+    assert brief(3, {"loss": 0.25, "unscored": 0.0, "num_tokens": 9}) == "step 3  loss 0.25"
 
 
 def test_a_torn_line_is_left_out(tmp_path: Path) -> None:
