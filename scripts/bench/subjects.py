@@ -36,6 +36,7 @@ def tokenizer() -> Any:
     """The encoder's WordPiece tokenizer with an end token, as decoders have."""
     loaded = AutoTokenizer.from_pretrained(encoder_folder())
     loaded.eos_token = "[SEP]"
+    loaded.model_max_length = 2048
     return loaded
 
 

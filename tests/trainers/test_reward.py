@@ -382,7 +382,7 @@ def test_dropout_is_off_by_default(tmp_path):
 
 
 def test_sharing_the_prompt_changes_no_step(tmp_path, backbone):
-    """Both answers in one row behind their prompt, or each in a row of its own: the same gradient step (SGD, rate 1)."""
+    """Both answers in one row behind their prompt, or each in its own: the same gradient step (SGD, rate 1)."""
     plain = {"optim": "sgd", "learning_rate": 1.0, "lr_scheduler_type": "constant", "max_grad_norm": 0.0}
     after = []
     for share in (True, False):
@@ -396,4 +396,4 @@ def test_sharing_the_prompt_changes_no_step(tmp_path, backbone):
         trainer.train()
         after.append(weights(model))
     for name, value in after[0].items():
-        assert_close(value, after[1][name], rtol=1e-5, atol=1e-6)
+        assert_close(value, after[1][name], rtol=1e-4, atol=1e-5)
