@@ -21,7 +21,8 @@ from prefopt.trainers.online_trainer import HISTORY, OnlineTrainer
 from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer
 from prefopt.trainers.progress import newest_checkpoint
 from prefopt.trainers.prompts import check_columns, check_lengths
-from prefopt.trainers.sources import RewardSource, read_sources
+from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.sources import read_sources
 from reward_models.backbones import position_limit
 from reward_models.data import load_prompts
 
@@ -87,7 +88,7 @@ def align_online(
         raise UserError("a model in memory needs its tokenizer: align_online(model, ..., tokenizer=...)")
     sources = read_sources(rewards)
     rollouts = other.get("rollout_func") is not None
-    weights = [source.weight for source in sources for _ in source.names]
+    weights = [weight for source in sources for weight in source.weights]
     choose_objective(config, objective, weights, config.use_vllm or rollouts)
     if not in_memory:
         check_policy(model)
@@ -102,6 +103,7 @@ def align_online(
     prompts = check_lengths(prompts, *limits, too_long / "quarantine_training_length.jsonl")
     held_out = check_lengths(held_out, *limits, too_long / "quarantine_evaluation_length.jsonl")
     _check_size(prompts, config)
+    _check_evaluation(held_out, config)
     set_seed(config.seed)
     own_loading = in_memory or config.model_init_kwargs
     policy = model if own_loading else load_policy(model, dtype)
@@ -126,6 +128,16 @@ def _check_size(prompts: Any, config: OnlineConfig) -> None:
             f"a generation batch takes {wanted} prompts ({config.generation_batch_size} completions / num_generations="
             f"{config.num_generations}), and the data has {len(prompts)}; give more prompts, or lower "
             "per_device_train_batch_size or steps_per_generation"
+        )
+
+
+def _check_evaluation(held_out: Any, config: OnlineConfig) -> None:
+    group = config.num_generations_eval or config.num_generations
+    rows = config.per_device_eval_batch_size * config.world_size
+    if held_out is not None and rows % group:
+        raise UserError(
+            f"an evaluation batch of {rows} completions does not divide into groups of {group}; set "
+            f"per_device_eval_batch_size to a multiple of {group}, or num_generations_eval"
         )
 
 

@@ -25,10 +25,11 @@ from prefopt.trainers.history import HistoryFile, Tally
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.prompts import check_columns
 from prefopt.trainers.reference import Reference
-from prefopt.trainers.rewards import UnscoredLimit
+from prefopt.trainers.reward_source import RewardSource
 from prefopt.trainers.scoring import Scorer
-from prefopt.trainers.sources import RewardSource, check_names, read_sources
+from prefopt.trainers.sources import check_names, read_sources
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer, require_tested_version
+from prefopt.trainers.unscored import UnscoredLimit
 
 HISTORY = "history.jsonl"
 
@@ -65,7 +66,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         require_tested_version()
         sources = read_sources(rewards)
         rollouts = other.get("rollout_func") is not None
-        weights = [source.weight for source in sources for _ in source.names]
+        weights = [weight for source in sources for weight in source.weights]
         chosen = choose_objective(args, objective, weights, args.use_vllm or rollouts)
         for data, name in ((train_dataset, "the training data"), (eval_dataset, "the evaluation data")):
             check_columns(data, sources, name, skip=rollouts)

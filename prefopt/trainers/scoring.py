@@ -11,8 +11,9 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from prefopt.trainers.rewards import Completions, RewardSourceError, UnscoredLimit, score_all
-from prefopt.trainers.sources import RewardSource
+from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.rewards import Completions, RewardSourceError, score_all
+from prefopt.trainers.unscored import UnscoredLimit
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Scorer:
     @property
     def weights(self) -> list[float]:
         """Weight of each reward column."""
-        return [source.weight for source in self.sources for _ in source.names]
+        return [weight for source in self.sources for weight in source.weights]
 
     def __call__(
         self,

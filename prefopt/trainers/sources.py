@@ -3,76 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from prefopt.errors import UserError, nearest
-from reward_models.transforms import Identity, Transform, build_transform
+from prefopt.trainers.reward_source import RewardSource, parameters_of
+from reward_models.transforms import build_transform
 from reward_models.verifiable import VERIFIERS, build_verifier
 
+__all__ = ["RewardSource", "check_names", "load_function", "read_source", "read_sources"]
+
 KEYS = ("source", "name", "weight", "transform", "columns", "settings", "may_abstain")
-SUPPLIED = frozenset(
-    {"prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments"}
-)
-RESERVED = frozenset({"prompt", "completion", "completion_ids"})
-
-
-@dataclass(frozen=True)
-class RewardSource:
-    """A callable that scores completions, and how its scores are used.
-
-    Attributes:
-        call: ``f(prompts=..., completions=..., **columns)``; None until `load` for a model's folder.
-        names: one a reward column.
-        weight: of every column. transform: of every column, before the weight.
-        columns: parameter of ``call`` -> column of the data, where the names differ.
-        may_abstain: None is a legitimate answer (a source for some prompts only), and no failure.
-        folder, settings: of a reward model that is loaded later.
-    """
-
-    call: Callable[..., Any] | None
-    names: tuple[str, ...]
-    weight: float = 1.0
-    transform: Transform = field(default_factory=Identity)
-    columns: Mapping[str, str] = field(default_factory=dict)
-    may_abstain: bool = False
-    folder: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def label(self) -> str:
-        """The name by which messages call it."""
-        return "+".join(self.names)
-
-    def required_columns(self) -> dict[str, str]:
-        """Columns of the data without which ``call`` fails, by the parameter that wants them."""
-        wanted = {} if self.call is None else _parameters(self.call)[0]
-        missing = {name: self.columns.get(name, name) for name in wanted if name not in SUPPLIED}
-        return missing | {name: column for name, column in self.columns.items() if name not in SUPPLIED}
-
-    def arguments(self, columns: Mapping[str, list[Any]], context: Mapping[str, Any]) -> dict[str, Any]:
-        """What ``call`` takes: everything where it has ``**kwargs``, else the parameters that it names."""
-        assert self.call is not None
-        own = {name: values for name, values in columns.items() if name not in RESERVED}
-        given = {**own, **context, **{name: columns[column] for name, column in self.columns.items()}}
-        required, optional, takes_all = _parameters(self.call)
-        return given if takes_all else {name: given[name] for name in (*required, *optional) if name in given}
-
-    def load(self, device: Any) -> RewardSource:
-        """Return the source ready to be called: a folder's model is read and put on ``device``."""
-        if self.call is not None:
-            return self
-        from reward_models.model import RewardModel
-        from reward_models.source import ModelReward
-
-        call = ModelReward(RewardModel.from_pretrained(self.folder), device=str(device), **self.settings)
-        base = self.names[0]
-        names = (base,) if len(call.names) == 1 else tuple(f"{base}/{head}" for head in call.names)
-        return replace(self, call=call, names=names)
+MODEL_SETTINGS = ("batch_size",)
 
 
 def read_source(entry: Any, number: int = 0) -> RewardSource:
@@ -117,17 +61,27 @@ def check_names(sources: Sequence[RewardSource]) -> None:
 def _from_mapping(entry: Mapping[str, Any], where: str) -> RewardSource:
     if "source" not in entry:
         raise UserError(f"{where} has no 'source': a model's folder, {', '.join(VERIFIERS)}, or file.py:function")
-    weight = entry.get("weight", 1.0)
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
-        raise UserError(f"{where}: weight must be a finite number, not {weight!r}")
+    given = entry.get("weight", 1.0)
+    for weight in given if isinstance(given, (list, tuple)) else [given]:
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
+            raise UserError(f"{where}: weight must be a finite number, or a list with one a column, not {given!r}")
     for key in ("columns", "settings"):
         if not isinstance(entry.get(key) or {}, Mapping):
             raise UserError(f"{where}: {key} must be a mapping, not {entry[key]!r}")
     call, folder, name = _resolve(entry, where)
+    if call is not None:
+        required, optional, takes_all = parameters_of(call)
+        for parameter in entry.get("columns") or {}:
+            if not takes_all and parameter not in (*required, *optional):
+                known = [one for one in (*required, *optional) if one not in ("prompts", "completions")]
+                raise UserError(
+                    f"{where}: columns: the source takes no '{parameter}'.{nearest(parameter, known)} It takes "
+                    f"{', '.join(known) or 'no column'}; write {{parameter: column}}"
+                )
     return RewardSource(
         call,
         _names_of(call, entry.get("name")) if call is not None else (str(entry.get("name") or name),),
-        float(weight),
+        tuple(map(float, given)) if isinstance(given, (list, tuple)) else float(given),
         build_transform(entry.get("transform")),
         dict(entry.get("columns") or {}),
         bool(entry.get("may_abstain", False)),
@@ -150,6 +104,9 @@ def _resolve(entry: Mapping[str, Any], where: str) -> tuple[Callable[..., Any] |
             raise UserError(f"{where}: settings are for verifiers and models; {function} takes its own defaults")
         return load_function(Path(path), function), "", function
     if Path(text).is_dir():
+        for key in settings:
+            if key not in MODEL_SETTINGS:
+                raise UserError(f"{where}: a reward model has no setting '{key}'; it has {', '.join(MODEL_SETTINGS)}")
         return None, text, Path(text).resolve().name
     raise UserError(
         f"{where}: source '{text}' is no folder, no verifier ({', '.join(VERIFIERS)}) and no file.py:function."
@@ -187,15 +144,3 @@ def _names_of(call: Any, name: Any) -> tuple[str, ...]:
     function = getattr(call, "func", call)
     own = next((key for key, kind in VERIFIERS.items() if type(call) is kind), None)
     return (str(own or getattr(function, "__name__", type(function).__name__)),)
-
-
-def _parameters(call: Callable[..., Any]) -> tuple[list[str], list[str], bool]:
-    """Return the required and optional keyword parameters of ``call``, and whether it takes any."""
-    try:
-        parameters = list(inspect.signature(call).parameters.values())
-    except (TypeError, ValueError):
-        return [], [], True
-    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    required = [p.name for p in named if p.default is p.empty]
-    optional = [p.name for p in named if p.default is not p.empty]
-    return required, optional, any(p.kind is p.VAR_KEYWORD for p in parameters)

@@ -149,6 +149,13 @@ def test_too_few_prompts(tmp_path: Path) -> None:
         align_online(folder, prompts(1), [token_mean], config(tmp_path))
 
 
+def test_evaluation_batches_hold_whole_groups(tmp_path: Path) -> None:
+    """Groups of 4 in evaluation batches of 6."""
+    folder = str(save_tiny(tmp_path / "model", tiny_llama(), tiny_tokenizer()))
+    with pytest.raises(UserError, match="an evaluation batch of 6 completions does not divide into groups of 4"):
+        align_online(folder, prompts(), [token_mean], config(tmp_path, per_device_eval_batch_size=6), prompts(3))
+
+
 def test_a_tokenizer_without_pad_token(tmp_path: Path) -> None:
     """The end token serves; the first end token still belongs to the completion."""
     run = trainer(tmp_path, fixed=False, processing_class=tiny_tokenizer(pad=False), max_steps=1)

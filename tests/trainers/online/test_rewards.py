@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from prefopt.trainers.rewards import Completions, RewardSourceError, UnscoredLimit, score_all
-from prefopt.trainers.sources import RewardSource, read_source
+from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.rewards import Completions, RewardSourceError, score_all
+from prefopt.trainers.sources import read_source
+from prefopt.trainers.unscored import UnscoredLimit
 from reward_models.transforms import Clip
 from tests.trainers.online.support import trainer
 

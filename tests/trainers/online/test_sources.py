@@ -57,6 +57,9 @@ def test_a_reward_model_folder(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path / "rm")
     source = read_source({"source": str(tmp_path / "rm"), "settings": {"batch_size": 2}})
     assert source.call is None
+    assert read_source({"source": str(tmp_path / "rm"), "weight": [1, 0.5]}).load("cpu").weights == (1.0, 0.5)
+    with pytest.raises(UserError, match=r"'rm/helpful\+rm/brief' has 3 weights for 2 columns"):
+        read_source({"source": str(tmp_path / "rm"), "weight": [1, 2, 3]}).load("cpu")
     loaded = source.load("cpu")
     assert loaded.names == ("rm/helpful", "rm/brief")
     assert loaded.call is not None
@@ -84,7 +87,7 @@ def test_a_callable_and_its_names() -> None:
         ({"source": "exact_anwser"}, r"rewards\[1\]: source 'exact_anwser' is no folder.* Did you mean 'exact_answer'"),
         ({"sorce": "length"}, r"rewards\[1\]: unknown key 'sorce'. Did you mean 'source'"),
         ({"weight": 1.0}, r"rewards\[1\] has no 'source'"),
-        ({"source": "length", "weight": "much"}, "weight must be a finite number, not 'much'"),
+        ({"source": "length", "weight": "much"}, r"weight must be a finite number.*, not 'much'"),
         ({"source": "length", "weight": float("nan")}, "weight must be a finite number"),
         ({"source": "nowhere.py:f"}, r"nowhere.py: no such file"),
         (3, r"rewards\[1\] must be a mapping"),
@@ -107,6 +110,10 @@ def test_settings_that_do_not_fit(tmp_path: Path) -> None:
         read_source({"source": "exact_answer", "transform": {"name": "clip", "max": 1}})
     path = tmp_path / "mine.py"
     path.write_text(CODE)
+    with pytest.raises(UserError, match=r"takes no 'referense'. Did you mean 'reference'\? It takes reference, strict"):
+        read_source({"source": f"{path}:politeness", "columns": {"referense": "answer"}})
+    with pytest.raises(UserError, match="a reward model has no setting 'batch'; it has batch_size"):
+        read_source({"source": str(tmp_path), "settings": {"batch": 3}})
     with pytest.raises(UserError, match="has no function 'rudeness'; it has politeness"):
         read_source(f"{path}:rudeness")
 

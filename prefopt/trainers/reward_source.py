@@ -1,0 +1,95 @@
+"""A reward source: a callable that scores completions, and how its scores are used."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from prefopt.errors import UserError
+from reward_models.transforms import Identity, Transform
+
+SUPPLIED = frozenset(
+    {"prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric", "environments"}
+)
+RESERVED = frozenset({"prompt", "completion", "completion_ids"})
+
+
+@dataclass(frozen=True)
+class RewardSource:
+    """A callable that scores completions, and how its scores are used.
+
+    Attributes:
+        call: ``f(prompts=..., completions=..., **columns)``; None until `load` for a model's folder.
+        names: one a reward column.
+        weight: of every column, or one a column. transform: of every column, before the weight.
+        columns: parameter of ``call`` -> column of the data, where the names differ.
+        may_abstain: None is a legitimate answer (a source for some prompts only), and no failure.
+        folder, settings: of a reward model that is loaded later.
+    """
+
+    call: Callable[..., Any] | None
+    names: tuple[str, ...]
+    weight: float | tuple[float, ...] = 1.0
+    transform: Transform = field(default_factory=Identity)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    may_abstain: bool = False
+    folder: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name by which messages call it."""
+        return "+".join(self.names)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """One weight a column."""
+        return self.weight if isinstance(self.weight, tuple) else (self.weight,) * len(self.names)
+
+    def required_columns(self) -> dict[str, str]:
+        """Columns of the data without which ``call`` fails, by the parameter that wants them."""
+        wanted = {} if self.call is None else parameters_of(self.call)[0]
+        missing = {name: self.columns.get(name, name) for name in wanted if name not in SUPPLIED}
+        return missing | {name: column for name, column in self.columns.items() if name not in SUPPLIED}
+
+    def arguments(self, columns: Mapping[str, list[Any]], context: Mapping[str, Any]) -> dict[str, Any]:
+        """What ``call`` takes: everything where it has ``**kwargs``, else the parameters that it names."""
+        assert self.call is not None
+        own = {name: values for name, values in columns.items() if name not in RESERVED}
+        given = {**own, **context, **{name: columns[column] for name, column in self.columns.items()}}
+        required, optional, takes_all = parameters_of(self.call)
+        return given if takes_all else {name: given[name] for name in (*required, *optional) if name in given}
+
+    def load(self, device: Any) -> RewardSource:
+        """Return the source ready to be called: a folder's model is read and put on ``device``."""
+        if self.call is not None:
+            return self._checked()
+        from reward_models.model import RewardModel
+        from reward_models.source import ModelReward
+
+        call = ModelReward(RewardModel.from_pretrained(self.folder), device=str(device), **self.settings)
+        base = self.names[0]
+        names = (base,) if len(call.names) == 1 else tuple(f"{base}/{head}" for head in call.names)
+        return replace(self, call=call, names=names)._checked()
+
+    def _checked(self) -> RewardSource:
+        if len(self.weights) != len(self.names):
+            raise UserError(
+                f"reward source '{self.label}' has {len(self.weights)} weights for {len(self.names)} columns "
+                f"({', '.join(self.names)}); give one number, or one a column"
+            )
+        return self
+
+
+def parameters_of(call: Callable[..., Any]) -> tuple[list[str], list[str], bool]:
+    """Return the required and optional keyword parameters of ``call``, and whether it takes any."""
+    try:
+        parameters = list(inspect.signature(call).parameters.values())
+    except (TypeError, ValueError):
+        return [], [], True
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    required = [p.name for p in named if p.default is p.empty]
+    optional = [p.name for p in named if p.default is not p.empty]
+    return required, optional, any(p.kind is p.VAR_KEYWORD for p in parameters)
