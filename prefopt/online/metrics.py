@@ -71,11 +71,20 @@ def _correlation(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
 def _effective_weight(
     weighting: Weighting, advantage: Advantage, k: int, signal: Tensor, column: Tensor, rollouts: Rollouts
 ) -> tuple[Tensor, Tensor]:
-    """Nominal weight times the mean factor by which the advantage scales the signal, or the reward itself."""
+    """Nominal weight times the mean factor by which the advantage scales the signal, or the reward itself.
+
+    Rows count by their squared distance from their group's mean, as in a regression of advantage on reward: a group
+    whose rewards hardly differ has a huge factor and says next to nothing.
+    """
     nominal = weighting.nominal(rollouts.rewards.shape[-1])[k]
     if isinstance(advantage, StatefulPart):
         return nominal, torch.ones(())
     scaled = column if weighting.point == "advantages" else signal
     scale = advantage.scale(scaled, rollouts.restrict(advantage.needs, type(advantage).__name__))
-    total, count = _mean(scale, ~torch.isnan(scale))
-    return nominal.to(total) * total, count
+    known = ~torch.isnan(scale)
+    spread = (scaled.double() - Groups.of(rollouts.group, scaled).mean(scaled)) ** 2
+    share = torch.where(known, spread, 0.0).nan_to_num()
+    if not share.any():
+        share = known.double()
+    total = (share * torch.where(known, scale, 0.0).double()).sum()
+    return nominal.to(total) * total, share.sum()

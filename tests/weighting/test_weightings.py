@@ -133,6 +133,16 @@ def test_effective_weights_are_logged():
     assert found == pytest.approx([1.73175, 0.24018], abs=5e-5)
 
 
+def test_effective_weight_of_groups_goes_by_their_spread():
+    """Rewards (0, 2) have factor 1 / (1.41421 + 1e-4) = .70706 and squares 1 + 1; (0, .002) have 660.4 and 2e-6.
+
+    (2 * .70706 + 2e-6 * 660.4) / 2.000002 = .70772, where the plain mean of the factors is 330.6.
+    """
+    batch = rollouts([(0.0,), (2.0,), (0.0,), (0.002,)], groups=[0, 0, 1, 1])
+    total, count = recipes.build("gdpo").prepare(batch).metrics["weight.0"]
+    assert (total / count).item() == pytest.approx(0.70772, abs=5e-5)
+
+
 def test_infinite_reward_is_an_error():
     with pytest.raises(ValueError, match="reward 1 of row 0 is infinite"):
         rollouts([(0.0, math.inf)])
