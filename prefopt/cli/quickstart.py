@@ -28,7 +28,10 @@ def run(argv: list[str]) -> int:
     # Everything that the run needs is on the disk; a hub that cannot be reached would only cost time.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-    from prefopt.quickstart import Settings, run_quickstart
+    from rich.console import Console
+
+    with Console(stderr=True).status("Loading libraries"):
+        from prefopt.quickstart import Settings, run_quickstart
 
     run_quickstart(Settings(Path(arguments.output_dir), arguments.seed, arguments.report_to))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,9 +28,12 @@ THREADS = 1
 
 def run_quickstart(settings: Settings, console: Console | None = None) -> dict[str, Any]:
     """Run all stages; write ``report.html``, ``record.json`` and ``summary.json``; return the summary."""
-    console = console or Console(highlight=False)
+    # Bound to the stream of this moment: stages redirect sys.stdout, which is for libraries then.
+    console = console or Console(file=sys.stdout, highlight=False)
     settings.output_dir.mkdir(parents=True, exist_ok=True)
-    stages = Stages(console, settings.output_dir / "run.log", COUNT)
+    log = settings.output_dir / "run.log"
+    log.unlink(missing_ok=True)
+    stages = Stages(console, log, COUNT)
     with _calm():
         found = _find(settings, stages)
         with stages("write the report") as bar:
@@ -48,7 +52,7 @@ def _find(settings: Settings, stages: Stages) -> Findings:
     judged = {}
     with stages("check the data") as bar:
         data = check_data(settings.rows)
-        bar.finish(f"{sum(check.kept for check in data.checks):,} rows, none bad")
+        bar.finish(f"{sum(check.kept for check in data.checks):,} rows")
     with stages("train the reward model") as bar:
         model = train_reward_model(data.pairs, settings, bar)
     with stages("evaluate the reward model") as bar:
@@ -65,7 +69,7 @@ def _find(settings: Settings, stages: Stages) -> Findings:
     with stages("judge the aligned policies") as bar:
         for name, folder in ((ONLINE, online), (OFFLINE, offline)):
             judged[name] = judge(folder, data.held_out_prompts, sources, settings, bar)
-            bar.note(f"{name} right {100 * float(judged[name].right.mean()):.1f} %")
+            bar.note(f"right {100 * float(judged[name].right.mean()):.1f} %")
     return Findings(data, evaluation, pair_scores, history, judged, stages.seconds)
 
 

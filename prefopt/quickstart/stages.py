@@ -83,8 +83,8 @@ class Stages:
         begin = time.perf_counter()
         heading = f"[{len(self.seconds) + 1}/{self.count}] {name}"
         columns = (
-            TextColumn("{task.description:<34}", markup=False),
-            BarColumn(bar_width=24),
+            TextColumn("{task.description:<33}", markup=False),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}", markup=False),
@@ -98,5 +98,9 @@ class Stages:
         ):
             file.write(f"--- {name}\n")
             warnings.simplefilter("ignore")
-            yield Bar(progress, progress.add_task(heading, total=None, note=""))
+            try:
+                yield Bar(progress, progress.add_task(heading, total=None, note=""))
+            except BaseException:
+                progress.console.print(f"Stopped in '{name}'; {self.log} has what the libraries said.", soft_wrap=True)
+                raise
         self.seconds[name] = time.perf_counter() - begin

@@ -90,7 +90,7 @@ def _policy(policy: Policy, found: Findings) -> dict[str, Any]:
     assert policy.accuracy is not None
     return {
         "accuracy": asdict(policy.accuracy),
-        "greedy_accuracy": float(judged.greedy_right.mean()),
+        "greedy_accuracy": float(judged.greedy_right.double().mean()),
         "gain": None if policy.gain is None else asdict(policy.gain),
         "rewards": {name: asdict(mean) for name, mean in policy.rewards.items()},
         "mean_length": sum(judged.completions.lengths) / len(judged.completions.lengths),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from prefopt.quickstart.settings import LEARNED, OFFLINE, ONLINE, VERIFIER, Settings
+from prefopt.quickstart.settings import OFFLINE, ONLINE, VERIFIER, Settings
 from prefopt.quickstart.stages import Bar, TrainingBar
 from prefopt.trainers.offline import OfflineConfig, align_offline
 from prefopt.trainers.online import OnlineConfig
@@ -55,7 +55,7 @@ def align_online(prompts: Dataset, settings: Settings, bar: Bar) -> tuple[Path, 
         use_cpu=True,
         disable_tqdm=True,
     )
-    figures = {f"reward/{VERIFIER}": VERIFIER, f"reward/{LEARNED}": LEARNED}
+    figures = {f"reward/{VERIFIER}": "right"}
     bars = [TrainingBar(bar, figures)]
     done = align_with_rewards(settings.policy, prompts, settings.sources(), config, callbacks=bars)
     return done.folder, [line for line in done.log if f"reward/{VERIFIER}" in line]
@@ -78,5 +78,5 @@ def align_with_pairs(pairs: Dataset, settings: Settings, bar: Bar) -> Path:
         use_cpu=True,
         disable_tqdm=True,
     )
-    figures = {"rewards/accuracy": "pairs in order"}
+    figures = {"rewards/accuracy": "in order"}
     return align_offline(settings.policy, pairs, config, callbacks=[TrainingBar(bar, figures)]).folder
