@@ -92,16 +92,19 @@ def align_online(
     choose_objective(config, objective, weights, config.use_vllm or rollouts)
     if not in_memory:
         check_policy(model)
-    prompts = _prompts(data, config, on_bad_row, "training")
-    held_out = None if evaluation is None else _prompts(evaluation, config, on_bad_row, "evaluation")
+    # One after the other, as all processes may write the same file of bad rows.
+    with config.main_process_first(desc="reading prompts"):
+        prompts = _prompts(data, config, on_bad_row, "training")
+        held_out = None if evaluation is None else _prompts(evaluation, config, on_bad_row, "evaluation")
     for rows, name in ((prompts, "the training data"), (held_out, "the evaluation data")):
         check_columns(rows, sources, name, skip=rollouts)
     tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
     shape = model.config if in_memory else AutoConfig.from_pretrained(check_policy(model))
     limits = (tokenizer, position_limit(tokenizer, shape), config.max_completion_length, on_bad_row)
     too_long = Path(config.output_dir)
-    prompts = check_lengths(prompts, *limits, too_long / "quarantine_training_length.jsonl")
-    held_out = check_lengths(held_out, *limits, too_long / "quarantine_evaluation_length.jsonl")
+    with config.main_process_first(desc="measuring prompts"):
+        prompts = check_lengths(prompts, *limits, too_long / "quarantine_training_length.jsonl")
+        held_out = check_lengths(held_out, *limits, too_long / "quarantine_evaluation_length.jsonl")
     _check_size(prompts, config)
     _check_evaluation(held_out, config)
     set_seed(config.seed)

@@ -154,6 +154,8 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         if self.reference is not None:
             extras["ref_logps"] = self.reference.logps(batch)
         if "sampler_logps" in needs:
+            if "sampling_per_token_logps" not in batch:
+                raise UserError("a part needs 'sampler_logps', and the rollout_func returned no `logprobs`")
             extras["sampler_logps"] = batch["sampling_per_token_logps"]
         if "truncated" in needs:
             ends = torch.tensor([*self.eos_token_ids, self._tokenizer.pad_token_id], device=mask.device)
