@@ -97,7 +97,10 @@ def test_goal_is_judged_by_the_measured_gain(gain: float, verdict: bool, tmp_pat
     assert reached(Estimate(gain), Settings(tmp_path)) is verdict
 
 
-def test_bad_arguments_are_refused_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_arguments_are_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     file = tmp_path / "file"
     file.write_text("")
     assert main(["quickstart", "--output-dir", str(file)]) == 2
