@@ -161,6 +161,7 @@ def _finish(trainer: OnlineTrainer, tokenizer: Any, held_out: Dataset | None) ->
         rewards=tuple(trainer.scorer.names),
         skipped_steps=trainer.finite_steps.skipped,
     )
+    trainer.create_model_card()
     if trainer.is_world_process_zero():
         objective = trainer.objective
         summary = {

@@ -22,6 +22,7 @@ from prefopt.trainers.display import show_brief_lines
 from prefopt.trainers.generation import attach, completion_mask, detach_rows, gather_rollouts, reads_logps
 from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.history import HistoryFile, Tally
+from prefopt.trainers.model_card import model_card
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.prompts import check_columns
 from prefopt.trainers.reference import Reference
@@ -252,6 +253,19 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         self.objective_state, self.statistics = then.state, then.statistics
         self.scorer.limit.seen.extend((rows, list(counts)) for rows, counts in then.unscored)
         self.restore_buffer(then.micro_step, then.buffer)
+
+    def create_model_card(self, model_name: str | None = None, *args: Any, **kwargs: Any) -> None:
+        """Write the page of the policy; TRL's would name a method that was not used."""
+        if self.is_world_process_zero():
+            folder = Path(self.args.output_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            base = str(getattr(self.model.config, "_name_or_path", "") or "")
+            # A folder of this machine means nothing to a reader elsewhere.
+            base = "" if Path(base).is_absolute() or Path(base).is_dir() else base
+            page = model_card(
+                model_name or folder.name, base, self.objective, self.scorer.names, self.state.global_step
+            )
+            (folder / "README.md").write_text(page, encoding="utf-8")
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         super()._save(output_dir, state_dict)

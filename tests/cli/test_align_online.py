@@ -70,6 +70,10 @@ def test_a_run(tmp_path: Path, settings: dict[str, Any], capsys: pytest.CaptureF
     assert lines[0]["reward/judge"] < 0  # a log sigmoid
     assert "weights=(2.0, 1.0, 0.1)" in json.loads((folder / "alignment.json").read_text())["parts"]["weighting"]
     assert AutoModelForCausalLM.from_pretrained(folder).config.vocab_size == 263
+    page = (folder / "README.md").read_text()
+    assert "recipe `gdpo`, 3 steps" in page
+    assert "Rewards: `exact_answer`, `judge`, `brief`." in page
+    assert "2511.20347" in page  # the gate's paper
     printed = capsys.readouterr().out
     assert "Aligned policy" in printed
     assert "judge" in printed
