@@ -61,7 +61,8 @@ def show(results: list[dict[str, Any]]) -> None:
             f"{figures['processor_seconds']:.0f}",
             "accepted" if accepted(figures) else "NOT accepted",
         )
-    Console().print(table)
+    # Wide enough for one line a seed, also where the output goes to a file.
+    Console(width=120).print(table)
 
 
 def main() -> int:
