@@ -59,6 +59,26 @@ def play(folder: Path, rows: int, case: str) -> None:
         save_file(weights(run.model), folder / "end.safetensors")
 
 
+def resume(folder: Path, rows: int) -> None:
+    """Five steps with sampling, saved after three inside a buffer of four; then the last two again, from there."""
+    settings: dict[str, Any] = {
+        "fixed": False,
+        "per_device_train_batch_size": rows,
+        "steps_per_generation": 4,
+        "max_steps": 5,
+        "save_strategy": "steps",
+        "save_steps": 3,
+        "temperature": 1.3,
+    }
+    whole = trainer(folder, **settings)
+    whole.train()
+    again = trainer(folder, **settings)
+    again.train(resume_from_checkpoint=str(folder / "checkpoint-3"))
+    if again.accelerator.is_main_process:
+        same = all(torch.equal(one, weights(again.model)[name]) for name, one in weights(whole.model).items())
+        (folder / "result.json").write_text(json.dumps({"same": same}))
+
+
 def poison_last_rank(run: Any) -> None:
     """Make the second step's loss NaN on the last process."""
     original = run.micro_batch_loss
@@ -77,7 +97,10 @@ def main(folder: str, rows: str, *cases: str) -> None:
     for case in cases:
         own = Path(folder) / case
         own.mkdir(parents=True, exist_ok=True)
-        play(own, int(rows), case)
+        if case == "resume":
+            resume(own, int(rows))
+        else:
+            play(own, int(rows), case)
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()

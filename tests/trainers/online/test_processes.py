@@ -27,8 +27,9 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of all cases, played by two processes with 2 rows a micro-batch each."""
     folder = tmp_path_factory.mktemp("two")
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    cases = [*on_ranks.RECIPES, "resume"]
     done = subprocess.run(
-        [sys.executable, "-m", *LAUNCH, "-m", "tests.trainers.online.on_ranks", str(folder), "2", *on_ranks.RECIPES],
+        [sys.executable, "-m", *LAUNCH, "-m", "tests.trainers.online.on_ranks", str(folder), "2", *cases],
         cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -69,3 +70,8 @@ def test_a_bad_loss_on_one_process_skips_the_step_on_both(two: Path) -> None:
     """The second step's loss is NaN on rank 1: both skip it, and the third is finite."""
     assert result(two / "non_finite")["skipped"] == 1
     assert abs(result(two / "non_finite")["losses"][2]) < 10
+
+
+def test_two_processes_resume_at_the_same_bits(two: Path) -> None:
+    """Each process restores its own buffer and random state: sampling goes on as if nothing had happened."""
+    assert result(two / "resume")["same"]

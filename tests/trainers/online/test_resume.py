@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +93,33 @@ def test_an_interrupted_run(tmp_path: Path) -> None:
     lines = [read_history(tmp_path / part / "history.jsonl") for part in ("whole", "again")]
     assert [line["step"] for line in lines[1]] == [1, 2, 3, 4, 5, 6]
     assert [line["loss"] for line in lines[0]] == [line["loss"] for line in lines[1]]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.trainers.online.test_resume import Dies, run
+
+class Killed(Dies):
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+run(Path(sys.argv[1]), callbacks=[Killed(5)], max_steps=6, steps_per_generation=4, save_steps=3)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_run(tmp_path: Path) -> None:
+    """The same with a process of its own that is killed with signal 9."""
+    settings: dict[str, Any] = {"max_steps": 6, "steps_per_generation": 4, "save_steps": 3}
+    root = Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "again")]
+    assert subprocess.run(command, cwd=root, env=environment, capture_output=True).returncode == -signal.SIGKILL
+    again = run(tmp_path / "again", resume=True, **settings)
+    whole = run(tmp_path / "whole", **settings)
+    assert furthest(weights(whole.model), weights(again.model)) == 0
 
 
 def test_nothing_to_resume_from(tmp_path: Path) -> None:
