@@ -198,11 +198,19 @@ class RewardModel(nn.Module):
         return self.score_encoded(rows, batch_size)
 
     def score_encoded(self, rows: Sequence[Encoded], batch_size: int = 16) -> Tensor:
-        """Score tokenised rows, about ``batch_size`` at a time. Shape: N rows -> (N, K) float32 on the CPU."""
-        scores = torch.zeros(len(rows), len(self.names))
-        for batch in self.batches(rows, batch_size * max((len(row.input_ids) for row in rows), default=1)):
+        """Score tokenised rows, about ``batch_size`` at a time. Shape: N rows -> (N, K) float32 on the CPU.
+
+        Equal rows are scored once: their scores are the same to the last bit, so that a group of equal completions has
+        no spread that a normalisation could blow up.
+        """
+        keys = [tuple(row.input_ids) for row in rows]
+        by_key = dict(zip(keys, rows, strict=True))
+        place = {key: number for number, key in enumerate(by_key)}
+        distinct = list(by_key.values())
+        scores = torch.zeros(len(distinct), len(self.names))
+        for batch in self.batches(distinct, batch_size * max((len(row.input_ids) for row in distinct), default=1)):
             scores[batch.rows] = self.score_batch(batch)
-        return scores
+        return scores[[place[key] for key in keys]]
 
     def batches(self, rows: Sequence[Encoded], budget: int) -> list[ScoringBatch]:
         """Group rows into batches of at most ``budget`` tokens, padding counted, the longest first.

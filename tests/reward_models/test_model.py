@@ -255,3 +255,13 @@ def test_an_encoder_reads_every_answer_in_a_row_of_its_own(tmp_path):
     rows = [model.formatter().encode("aaaa", answer) for answer in ("b", "c")]
     (batch,) = model.batches(rows, budget=100)
     assert len(batch.trees) == 2
+
+
+def test_equal_rows_have_equal_scores_to_the_last_bit(tmp_path):
+    """Five rows, two texts: places differ within a batch, scores do not."""
+    model = build("llama", tmp_path / "b")
+    scores = model.score(["a", "a", "ab", "a", "a"], ["b", "cde", "b", "b", "cde"], batch_size=5)
+    assert torch.equal(scores[0], scores[3])
+    assert torch.equal(scores[1], scores[4])
+    assert not torch.equal(scores[0], scores[2])
+    assert model.score([], []).shape == (0, 1)
