@@ -2,121 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection
 from functools import wraps
 from types import MethodType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.tensor import DTensor
-from torch.utils.checkpoint import checkpoint
+from transformers.utils import is_triton_available
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
-from trl.trainer import add_fused_lm_head
 from trl.trainer.utils import maybe_gather_lm_head_ctx
 
-from prefopt.batch import NEEDS, PairOutputs
-from prefopt.composition import Objective
-from prefopt.errors import UserError
+from prefopt.trainers.head_chunks import HeadChunks
 from reward_models.prefix_tree import TreeBatch
 
 FUSED = {"log_sum_sq_probs": "log_sum_sq_probs", "entropies": "entropy"}
-"""Statistics of the whole vocabulary that TRL's chunked head gives beside the log-probability -> its name for them."""
-PAIR_STATISTICS = frozenset({"log_sum_sq_probs", "max_logps"})
-CHUNK_TOKENS = 1024
+"""Statistics of the whole vocabulary that TRL's kernel gives beside the log-probability -> its name for them."""
 CHUNK_VOCABULARY = 8192
-_SCALED_LOGITS = ("final_logit_softcapping", "logit_scale", "output_multiplier", "lm_head_multiplier", "logits_scaling")
-
-
-def needed_statistics(objective: Objective) -> frozenset[str]:
-    """Return the statistics of the vocabulary that the objective reads of the policy.
-
-    Raises:
-        UserError: it needs an input that this trainer doesn't supply.
-    """
-    wanted = {name for name in objective.needs if NEEDS[name].holder == "pair_outputs"}
-    columns = {name for name in objective.needs if NEEDS[name].holder == "pairs" and NEEDS[name].shape == "(N,)"}
-    statistics = {name.partition("_")[2] for name in wanted}
-    unknown = {name for name in wanted if name.partition("_")[2] not in PAIR_STATISTICS}
-    missing = sorted((objective.needs - wanted - columns - {"ref_logps"}) | unknown)
-    if missing:
-        raise UserError(f"the offline trainer does not supply {', '.join(missing)}, which {objective.recipe} needs")
-    return frozenset(statistics)
-
-
-def attach_head(model: Any, statistics: Collection[str] = ()) -> None:
-    """Give a causal language model the chunked head, with the statistics that `token_statistics` will be asked for.
-
-    Raises:
-        UserError: ``max_logps`` of a model that rescales its logits.
-    """
-    config = model.config.get_text_config()
-    rescaled = [name for name in _SCALED_LOGITS if getattr(config, name, None) not in (None, 1, 1.0)]
-    if "max_logps" in statistics and rescaled:
-        raise UserError(
-            f"the largest log-probability is not available for {config.model_type}, which rescales its logits "
-            f"({rescaled[0]}); choose a recipe setting without it, such as alignment: sampled"
-        )
-    add_fused_lm_head(model, outputs=("log_probs", *(FUSED[name] for name in statistics if name in FUSED)))
-
-
-def token_statistics(
-    model: nn.Module, causal: Any, batch: Mapping[str, Tensor], statistics: Collection[str] = ()
-) -> dict[str, Tensor]:
-    """Return ``logps`` and each statistic, ``(B, T - 1)``: column ``t`` is about token ``t + 1``; 0 outside responses.
-
-    Args:
-        model: what to call, wrapped for several processes where it is.
-        causal: the bare model inside, to which `attach_head` was applied.
-        batch: ``input_ids``, ``attention_mask``, ``response_mask``, each ``(B, T)``.
-        statistics: ``log_sum_sq_probs``, ``entropies`` (with gradient), ``max_logps``.
-    """
-    labels = batch["input_ids"].masked_fill(~batch["response_mask"], -100)
-    with _last_hidden(causal, wanted="max_logps" in statistics) as seen:
-        output = model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels, fused_lm_head=True
-        )
-    found = {"logps": output.log_probs}
-    found |= {name: getattr(output, FUSED[name]) for name in statistics if name in FUSED}
-    if "max_logps" in statistics:
-        found["max_logps"] = max_logps(seen[0][:, :-1], causal.get_output_embeddings(), batch["response_mask"][:, 1:])
-    return found
-
-
-def pair_outputs(found: Mapping[str, Tensor]) -> PairOutputs:
-    """Split statistics ``(2N, T - 1)``, chosen first, into those of both sides."""
-    sides = {name: value.chunk(2) for name, value in found.items()}
-    chosen, rejected = sides.pop("logps")
-    extras = {f"chosen_{name}": value for name, (value, _) in sides.items()}
-    extras |= {f"rejected_{name}": value for name, (_, value) in sides.items()}
-    return PairOutputs(chosen, rejected, extras)
-
-
-@torch.no_grad()
-def max_logps(hidden: Tensor, head: nn.Module, mask: Tensor) -> Tensor:
-    """Return the log-probability of the most likely token ``(B, T)`` where ``mask``, else 0; without gradient."""
-    found = torch.zeros(mask.shape, device=hidden.device)
-    chunks = []
-    for chunk in hidden[mask].split(CHUNK_TOKENS):
-        logits = head(chunk).float()
-        chunks.append(logits.amax(-1) - logits.logsumexp(-1))
-    found[mask] = torch.cat(chunks) if chunks else found.new_zeros(0)
-    return found
-
-
-@contextmanager
-def _last_hidden(causal: Any, wanted: bool) -> Iterator[list[Tensor]]:
-    """Keep the backbone's last hidden states while the model runs."""
-    seen: list[Tensor] = []
-    if not wanted:
-        yield seen
-        return
-    handle = causal.base_model.register_forward_hook(lambda *call: seen.append(call[2].last_hidden_state.detach()))
-    try:
-        yield seen
-    finally:
-        handle.remove()
 
 
 def logit_transform(config: Any) -> tuple[float, float | None]:
@@ -158,14 +61,10 @@ def next_token_statistics(
     Returns:
         ``logps`` and each statistic, ``(M,)``, in float32 (float64 for states in float64).
     """
-    kernel = _logps_of_whole_chunks if states.dtype == torch.float64 else _logps_of_kernel
+    triton = is_triton_available() and states.device.type in ("cuda", "xpu") and states.dtype != torch.float64
+    kernel = _logps_of_kernel if triton else _logps_of_chunks
     found = kernel(states, targets, weight, bias, frozenset(statistics), scale, softcap, temperature)
     return {name: found[name] for name in ("logps", *statistics)}
-
-
-def _transformed(logits: Tensor, scale: float, softcap: float | None, temperature: float) -> Tensor:
-    logits = logits * scale
-    return (logits if softcap is None else softcap * torch.tanh(logits / softcap)) / temperature
 
 
 def _logps_of_kernel(
@@ -179,34 +78,17 @@ def _logps_of_kernel(
     found = {"logps": logps, "entropies": entropies, "log_sum_sq_probs": squares}
     if "max_logps" in statistics:
         with torch.no_grad():
-            chunks = []
-            for chunk in states.split(CHUNK_TOKENS):
-                logits = _transformed(nn.functional.linear(chunk, weight, bias).float(), scale, softcap, temperature)
-                chunks.append(logits.amax(-1) - logits.logsumexp(-1))
-            found["max_logps"] = torch.cat(chunks)
+            arguments = (frozenset({"max_logps"}), scale, softcap, temperature)
+            found["max_logps"] = _logps_of_chunks(states, targets, weight, bias, *arguments)["max_logps"]
     return found
 
 
-def _logps_of_whole_chunks(
+def _logps_of_chunks(
     states: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None, statistics: frozenset[str], scale: float,
     softcap: float | None, temperature: float,
 ) -> dict[str, Tensor]:  # fmt: skip
-    def chunk(states: Tensor, targets: Tensor) -> tuple[Tensor, ...]:
-        logits = _transformed(nn.functional.linear(states, weight, bias), scale, softcap, temperature)
-        logps = logits.log_softmax(-1)
-        return (
-            logps.gather(-1, targets[:, None])[:, 0],
-            -(logps.exp() * logps).sum(-1),
-            (2 * logps).logsumexp(-1).detach(),
-            logps.amax(-1).detach(),
-        )
-
-    parts = [
-        checkpoint(chunk, *part, use_reentrant=False)
-        for part in zip(states.split(CHUNK_TOKENS), targets.split(CHUNK_TOKENS), strict=True)
-    ]
-    names = ("logps", "entropies", "log_sum_sq_probs", "max_logps")
-    return {name: torch.cat(values) for name, values in zip(names, zip(*parts, strict=True), strict=True)}
+    found = HeadChunks.apply(states, weight, bias, targets, statistics, scale, softcap, temperature)
+    return dict(zip(("logps", "entropies", "log_sum_sq_probs", "max_logps"), found, strict=True))
 
 
 def attach_tree_head(model: Any) -> None:
@@ -229,7 +111,8 @@ def attach_tree_head(model: Any) -> None:
     ) -> Any:
         if trees is None:
             return before(*args, **other)
-        hidden = self.base_model(**trees.model_inputs(self.config, self.dtype)).last_hidden_state
+        inputs = {**trees.model_inputs(self.config, self.dtype), "use_cache": False}
+        hidden = self.base_model(**inputs).last_hidden_state
         states, targets = trees.predicting_states(hidden)
         head = self.get_output_embeddings()
         weight, bias = (part.full_tensor() if isinstance(part, DTensor) else part for part in (head.weight, head.bias))

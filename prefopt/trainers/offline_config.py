@@ -11,10 +11,12 @@ from prefopt import recipes
 from prefopt.errors import UserError, nearest
 from prefopt.offline import OfflineObjective
 from prefopt.offline.reference import Folder
-from prefopt.trainers.logprobs import needed_statistics
+from prefopt.trainers.pair_statistics import needed_statistics
 
 OverLength = Literal["truncate_prompt", "truncate_response", "refuse"]
 OnBadRow = Literal["raise", "quarantine"]
+PrefixSharing = Literal["auto", "off"]
+Order = Literal["group_by_length", "random", "sequential"]
 
 
 @dataclass
@@ -55,6 +57,17 @@ class OfflineConfig(TrainingArguments):
         default=None,
         metadata={"help": "where they are kept, by content of weights and tokens; unset: output_dir/reference_cache"},
     )
+    prefix_sharing: PrefixSharing = field(
+        default="auto",
+        metadata={
+            "help": "auto: answers to one prompt share its tokens wherever the model allows it, with the same result; "
+            "off: one row an answer"
+        },
+    )
+    train_sampling_strategy: str = field(
+        default="group_by_length",
+        metadata={"help": "group_by_length: shuffled batches of similar lengths; random; or sequential"},
+    )
     disable_dropout: bool = field(default=True, metadata={"help": "train without dropout"})
 
     learning_rate: float = field(
@@ -66,7 +79,12 @@ class OfflineConfig(TrainingArguments):
     report_to: str | list[str] | None = field(default="none", metadata={"help": "where to log: none, wandb, ..."})
 
     def __post_init__(self) -> None:
-        for name, valid in (("over_length", OverLength), ("on_bad_row", OnBadRow)):
+        for name, valid in (
+            ("over_length", OverLength),
+            ("on_bad_row", OnBadRow),
+            ("prefix_sharing", PrefixSharing),
+            ("train_sampling_strategy", Order),
+        ):
             value = getattr(self, name)
             if value not in get_args(valid):
                 raise UserError(f"{name} must be one of {', '.join(get_args(valid))}, not '{value}'."

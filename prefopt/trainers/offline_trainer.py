@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,27 @@ import numpy as np
 import torch
 from datasets import Dataset
 from torch import Tensor, nn
+from torch.utils.data import SequentialSampler
 from transformers import EvalPrediction, Trainer
 
 from prefopt.batch import PairOutputs, Pairs
+from prefopt.errors import UserError
 from prefopt.offline import OfflineObjective
 from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.history import HistoryFile, Tally
-from prefopt.trainers.logprobs import attach_head, needed_statistics, pair_outputs, token_statistics
+from prefopt.trainers.logprobs import attach_tree_head
 from prefopt.trainers.offline_config import OfflineConfig
 from prefopt.trainers.offline_data import tokenised
-from prefopt.trainers.pair_batches import PairBatchCollator, PairRows, pair_order, pairs_of
-from prefopt.trainers.pair_reference import ReferenceLogps, bare
+from prefopt.trainers.pair_batches import PairBatchCollator, PairRows, length, longest, pair_order, pairs_of
+from prefopt.trainers.pair_reference import ReferenceLogps, bare, is_adapted
+from prefopt.trainers.pair_statistics import needed_statistics, pair_outputs, pair_statistics
 from prefopt.trainers.pair_tokens import PairTokens, label_columns
 from prefopt.trainers.policies import prepare_tokenizer
 from prefopt.trainers.reference_cache import cache_key, compute_reference, with_reference
 from reward_models.freezing import disable_dropout
+from reward_models.prefix_tree import PADDING, why_not
+
+logger = logging.getLogger(__name__)
 
 
 class OfflineTrainer(FiniteStepsMixin, Trainer):
@@ -61,6 +68,11 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
         self.objective = objective
         self.statistics = needed_statistics(objective)
         self.labels = label_columns(objective.needs)
+        if is_adapted(model) and model.active_peft_config.is_prompt_learning:
+            raise UserError(
+                f"{type(model.active_peft_config).__name__} puts tokens of its own before the prompt, which this "
+                "trainer does not take; use LoRA or another adapter of weights"
+            )
         if args.disable_dropout:
             disable_dropout(model)
         pad_id = prepare_tokenizer(processing_class)
@@ -69,12 +81,13 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
             for data, name in ((train_dataset, "training data"), (eval_dataset, "evaluation data"))
         )
         self.reference = ReferenceLogps(objective.reference, model, fresh_adapter) if self.wants_reference else None
-        attach_head(bare(model), self.statistics)
+        self.shares_prompts = shares_prompts(model, args, train, held_out)
+        attach_tree_head(bare(model))
         self.measured = Tally(())
         super().__init__(
             model=model,
             args=args,
-            data_collator=PairBatchCollator(pad_id, self.labels),
+            data_collator=PairBatchCollator(pad_id, self.labels, self.shares_prompts),
             train_dataset=None if train is None else PairRows(train.rows),
             eval_dataset=None if held_out is None else PairRows(held_out.rows),
             processing_class=processing_class,
@@ -98,9 +111,9 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
         """Row numbers of the training data."""
         return [f"row {i}" for i in inputs["row"].tolist()]
 
-    def outputs(self, model: nn.Module, batch: Mapping[str, Tensor]) -> tuple[PairOutputs, PairOutputs | None, Pairs]:
+    def outputs(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[PairOutputs, PairOutputs | None, Pairs]:
         """What the objective takes: policy, reference where it is read, and pairs."""
-        found = token_statistics(model, self._causal(), batch, self.statistics)
+        found = pair_statistics(model, batch, self.statistics)
         reference = None
         if "ref_logps" in batch:
             reference = pair_outputs({"logps": batch["ref_logps"]})
@@ -111,7 +124,7 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
     def compute_loss(
         self,
         model: nn.Module,
-        inputs: Mapping[str, Tensor],
+        inputs: Mapping[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
@@ -165,7 +178,15 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows = self.train_dataset if train_dataset is None else train_dataset
-        return pair_order(self.args, rows) or super()._get_train_sampler(train_dataset)
+        return pair_order(self.args, rows, self.shares_prompts) or super()._get_train_sampler(train_dataset)
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None
+
+    def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
+        """Six a parameter and token, padding left out."""
+        tokens = int((inputs["trees"]["segments"] != PADDING).sum())
+        return 6 * tokens * int(self.model.num_parameters(exclude_embeddings=True))
 
     def _precompute(self, reference: ReferenceLogps, weights: str) -> None:
         """Replace the reference model by its log-probabilities, from the cache where it has them."""
@@ -176,6 +197,7 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
             return compute_reference(
                 rows, lambda batch: reference(batch, self.model, self.accelerator), self.data_collator,
                 self.accelerator, self.args.eval_batch_size, self.args.disable_tqdm,
+                [length(row, self.shares_prompts) for row in rows],
             )  # fmt: skip
 
         for data in (self.train_dataset, self.eval_dataset):
@@ -191,6 +213,16 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
         self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict)
         self.processing_class.save_pretrained(folder)
         (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
+
+
+def shares_prompts(model: Any, args: OfflineConfig, *data: PairTokens | None) -> bool:
+    """Whether answers to one prompt share its tokens; where the model forbids it, the log says why."""
+    if args.prefix_sharing == "off":
+        return False
+    reason = why_not(model, max(longest(None if pairs is None else pairs.rows) for pairs in data))
+    if reason is not None:
+        logger.warning("one row an answer: %s", reason)
+    return reason is None
 
 
 def pair_metrics(prediction: EvalPrediction) -> dict[str, float]:

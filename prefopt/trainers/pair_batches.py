@@ -1,8 +1,8 @@
-"""Tokenised pairs to padded batches, in an order that resumed runs and several processes share."""
+"""Tokenised pairs to batches of trees, in an order that resumed runs and several processes share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,9 +13,8 @@ from torch.utils.data import Sampler
 from transformers import TrainingArguments
 
 from prefopt.batch import Pairs
-from prefopt.trainers.sampling_order import LengthGrouped
-
-TENSORS = ("input_ids", "attention_mask", "response_mask")
+from prefopt.trainers.sampling_order import EpochShuffle, LengthBuckets
+from reward_models.prefix_tree import TreeBatch, plant
 
 
 class PairRows(TorchDataset[dict[str, Any]]):
@@ -35,69 +34,72 @@ class PairRows(TorchDataset[dict[str, Any]]):
         return {**self.rows[index % len(self.rows)], "weight": float(index < len(self.rows))}
 
 
-class EpochShuffle(Sampler[int]):
-    """A permutation that depends on seed and epoch alone, then fillers up to a multiple of ``multiple``."""
-
-    def __init__(self, count: int, multiple: int, seed: int) -> None:
-        self.count, self.multiple, self.seed, self.epoch = count, multiple, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the data loader at the start of each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return -(-self.count // self.multiple) * self.multiple
-
-    def __iter__(self) -> Iterator[int]:
-        order = torch.randperm(self.count, generator=torch.Generator().manual_seed(self.seed + self.epoch)).tolist()
-        return iter([*order, *range(self.count, len(self))])
-
-
-def pair_order(args: TrainingArguments, data: PairRows) -> Sampler[int] | None:
+def pair_order(args: TrainingArguments, data: PairRows, share: bool) -> Sampler[int] | None:
     """Return the order in which pairs are taken; None leaves it to transformers (sequential)."""
     seed = args.seed if args.data_seed is None else args.data_seed
     together = args.train_batch_size * args.world_size
+    multiple = together if args.world_size > 1 else 1
     if args.train_sampling_strategy == "group_by_length":
-        lengths = [len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"])) for row in data.rows]
-        return LengthGrouped(lengths, together * args.gradient_accumulation_steps, seed)
+        return LengthBuckets([length(row, share) for row in data.rows], together, multiple, seed)
     if args.train_sampling_strategy == "random":
-        return EpochShuffle(len(data), together if args.world_size > 1 else 1, seed)
+        return EpochShuffle(len(data), multiple, seed)
     return None
 
 
-class PairBatchCollator:
-    """N pairs to tensors ``(2N, T)``, chosen first, padded on the right.
+def length(row: Mapping[str, Any], share: bool) -> int:
+    """Tokens of the row that a pair takes in a batch."""
+    answers = [len(row["chosen_ids"]), len(row["rejected_ids"])]
+    return len(row["prompt_ids"]) + (sum if share else max)(answers)
 
-    ``response_mask`` marks response tokens. Labels of pairs are ``(N,)``. Reference log-probabilities, where a row has
-    them, are laid out as a model would give them: ``(2N, T - 1)``, column ``t`` for token ``t + 1``.
+
+def longest(rows: Dataset | None) -> int:
+    """Tokens of the longest prompt with one of its answers."""
+    return max((length(row, share=False) for row in rows or ()), default=0)
+
+
+class PairBatchCollator:
+    """N pairs to the fields of a `TreeBatch`, and ``places`` ``(2N,)``: where chosen and then rejected stand in it.
+
+    Labels of pairs are ``(N,)``. Reference log-probabilities, where a row has them, are laid out as `pair_statistics`
+    gives them: ``(2N, T)``, a value a response token. Nothing predicts the first token of an answer to an empty prompt:
+    it acts as the prompt.
+
+    Args:
+        pad_id: fills rows up; no token sees it.
+        labels: columns that the objective reads.
+        share: answers to equal prompts share a row; otherwise each has a row of its own.
     """
 
-    def __init__(self, pad_id: int, labels: Sequence[str] = ()) -> None:
-        self.pad_id, self.labels = pad_id, tuple(labels)
+    def __init__(self, pad_id: int, labels: Sequence[str] = (), share: bool = True) -> None:
+        self.pad_id, self.labels, self.share = pad_id, tuple(labels), share
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """Pad and stack."""
-        sides = [(row["prompt_ids"], row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in rows]
-        width = max(len(prompt) + len(answer) for prompt, answer in sides)
-        ids = torch.full((len(sides), width), self.pad_id)
-        attention, response = (torch.zeros(ids.shape, dtype=torch.bool) for _ in range(2))
-        for i, (prompt, answer) in enumerate(sides):
-            end = len(prompt) + len(answer)
-            ids[i, :end] = torch.tensor([*prompt, *answer])
-            attention[i, :end] = True
-            response[i, len(prompt) : end] = True
-        batch = {"input_ids": ids, "attention_mask": attention.long(), "response_mask": response}
-        if "ref_chosen_logps" in rows[0]:
-            values = [value for side in ("chosen", "rejected") for row in rows for value in row[f"ref_{side}_logps"]]
-            batch["ref_logps"] = torch.zeros(len(sides), width - 1)
-            batch["ref_logps"][response[:, 1:]] = torch.tensor(values)
-        for name in (*self.labels, "weight"):
-            batch[name] = torch.tensor([row.get(name, 1.0) for row in rows], dtype=torch.float32)
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Lay out and stack."""
+        # First, since transformers and accelerate take the first tensor's rows for the batch's.
+        batch: dict[str, Any] = {
+            name: torch.tensor([row.get(name, 1.0) for row in rows], dtype=torch.float32)
+            for name in ("weight", *self.labels)
+        }
         batch["row"] = torch.tensor([row["row"] for row in rows])
+        sides = [(row["prompt_ids"], row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in rows]
+        sides = [(prompt, answer) if prompt else (answer[:1], answer[1:]) for prompt, answer in sides]
+        trees, places = plant([prompt for prompt, _ in sides], [answer for _, answer in sides], self.share)
+        batch["trees"], batch["places"] = vars(TreeBatch.collate(trees, self.pad_id)), torch.tensor(places)
+        if "ref_chosen_logps" in rows[0]:
+            values = [row[f"ref_{side}_logps"] for side in ("chosen", "rejected") for row in rows]
+            batch["ref_logps"] = torch.zeros(len(values), max(map(len, values)))
+            for i, value in enumerate(values):
+                batch["ref_logps"][i, : len(value)] = torch.tensor(value)
         return batch
 
 
-def pairs_of(batch: Mapping[str, Tensor], labels: Sequence[str]) -> Pairs:
-    """Return the masks ``(N, T - 1)`` and labels of a collated batch."""
-    chosen, rejected = batch["response_mask"][:, 1:].chunk(2)
+def response_mask(batch: Mapping[str, Any]) -> Tensor:
+    """Return where response tokens stand, ``(2N, T)`` bool."""
+    lengths = batch["trees"]["lengths"][batch["places"]]
+    return torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
+
+
+def pairs_of(batch: Mapping[str, Any], labels: Sequence[str]) -> Pairs:
+    """Return the masks ``(N, T)`` and labels of a collated batch."""
+    chosen, rejected = response_mask(batch).chunk(2)
     return Pairs(chosen, rejected, {name: batch[name] for name in labels})

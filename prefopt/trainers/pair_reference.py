@@ -15,7 +15,8 @@ from trl.models import prepare_deepspeed, prepare_fsdp
 from prefopt.errors import UserError
 from prefopt.offline.reference import Folder
 from prefopt.offline.slots import Reference
-from prefopt.trainers.logprobs import attach_head, token_statistics
+from prefopt.trainers.logprobs import attach_tree_head
+from prefopt.trainers.pair_statistics import pair_statistics
 from prefopt.trainers.policies import load_policy
 from reward_models.freezing import disable_dropout
 
@@ -55,7 +56,7 @@ class ReferenceLogps:
             bare(self.model).__dict__.pop("forward", None)  # a patched one would still run the policy
         if self.model is not None:
             disable_dropout(self.model)
-            attach_head(bare(self.model))
+            attach_tree_head(bare(self.model))
             self.model.requires_grad_(False).eval()
 
     def fingerprint(self, policy: Any) -> str:
@@ -68,13 +69,12 @@ class ReferenceLogps:
             self.model = placed(self.model, accelerator)
 
     @torch.no_grad()
-    def __call__(self, batch: Mapping[str, Tensor], policy: Any, accelerator: Any) -> Tensor:
-        """Return ``(2N, T - 1)``; see `token_statistics`."""
+    def __call__(self, batch: Mapping[str, Any], policy: Any, accelerator: Any) -> Tensor:
+        """Return ``(2N, T)``; see `pair_statistics`."""
         if self.model is not None:
-            return token_statistics(self.model, bare(accelerator.unwrap_model(self.model)), batch)["logps"]
-        adapted = accelerator.unwrap_model(policy)
-        with without_adapter(adapted):
-            return token_statistics(policy, bare(adapted), batch)["logps"]
+            return pair_statistics(self.model, batch)["logps"]
+        with without_adapter(accelerator.unwrap_model(policy)):
+            return pair_statistics(policy, batch)["logps"]
 
 
 def placed(model: nn.Module, accelerator: Any) -> nn.Module:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, send_to_device
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
+
+from prefopt.trainers.pair_batches import response_mask
 
 SIDES = ("chosen", "rejected")
 
@@ -57,17 +59,19 @@ def with_reference(
 
 
 def compute_reference(
-    rows: Dataset, logps: Callable[[Any], Tensor], collate: Callable[[list[Any]], dict[str, Tensor]], accelerator: Any,
-    batch_size: int, quiet: bool,
+    rows: Dataset, logps: Callable[[Any], Tensor], collate: Callable[[list[Any]], dict[str, Any]], accelerator: Any,
+    batch_size: int, quiet: bool, lengths: Sequence[int],
 ) -> dict[str, list[Tensor]]:  # fmt: skip
     """Return for each side and row the log-probabilities of its response tokens, computed by all processes together."""
     rank, world = accelerator.process_index, accelerator.num_processes
     mine: list[tuple[int, Tensor, Tensor]] = []
+    # Neighbours of similar length need little padding; longest first, so that too little memory shows at once.
+    order = sorted(range(len(rows)), key=lambda i: -lengths[i])
     starts = range(rank * batch_size, len(rows), world * batch_size)
     for start in tqdm(starts, desc="Reference log-probabilities", disable=quiet or rank > 0):
-        picked = range(start, min(start + batch_size, len(rows)))
-        batch = {name: value.to(accelerator.device) for name, value in collate([rows[i] for i in picked]).items()}
-        found, mask = logps(batch).float().cpu(), batch["response_mask"][:, 1:].cpu()
+        picked = order[start : start + batch_size]
+        batch = send_to_device(collate([rows[i] for i in picked]), accelerator.device)
+        found, mask = logps(batch).float().cpu(), response_mask(batch).cpu()
         values = [row[keep] for row, keep in zip(found, mask, strict=True)]
         mine += [(i, values[j], values[len(picked) + j]) for j, i in enumerate(picked)]
     everything = sorted(gather_object(mine) if world > 1 else mine, key=lambda item: item[0])

@@ -1,107 +1,182 @@
+"""Log-probabilities of trees from a chunked head equal those of separate rows and whole logits."""
+
 from __future__ import annotations
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor
+from transformers import AutoModelForCausalLM, CohereConfig, Gemma2Config, GraniteConfig
 
-from prefopt import recipes
-from prefopt.errors import UserError
-from prefopt.offline import OfflineObjective
-from prefopt.trainers.logprobs import attach_head, needed_statistics, pair_outputs, token_statistics
-from tests.tiny import VOCABULARY_SIZE, tiny_gpt2, tiny_llama
+from prefopt.trainers.logprobs import _logps_of_chunks, _logps_of_kernel, attach_tree_head, next_token_statistics
+from reward_models.prefix_tree import Tree, TreeBatch
+from tests.tiny import tiny_gpt2, tiny_llama
 
 STATISTICS = ("entropies", "log_sum_sq_probs", "max_logps")
+SIZES = {
+    "vocab_size": 60,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 64,
+}
+TREES = [
+    Tree([7, 8, 9], [[10, 11, 2], [12, 2], [13, 14, 15, 16, 2]]),
+    Tree([20], [[21, 22, 23, 24], [25]]),
+    Tree([30, 31, 32, 33, 34], [[35, 36]]),
+]
 
 
-def batch() -> dict[str, torch.Tensor]:
-    """Two rows of 6 tokens; responses are tokens 2 to 4 and 3 to 5; row 0 is padded by one."""
-    draw = torch.Generator().manual_seed(0)
-    ids = torch.randint(7, VOCABULARY_SIZE, (2, 6), generator=draw)
-    response = torch.tensor([[0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1]], dtype=torch.bool)
-    attention = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1]])
-    return {"input_ids": ids, "attention_mask": attention, "response_mask": response}
+def of_config(config):
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config).eval()
 
 
-def by_hand(model, inputs) -> dict[str, torch.Tensor]:
-    """From whole logits: column t is the distribution of token t + 1, 0 outside responses."""
-    logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, :-1]
+MODELS = {
+    "llama": tiny_llama,
+    "gpt2": tiny_gpt2,
+    "gemma2, capped": lambda: of_config(
+        Gemma2Config(**SIZES, head_dim=8, sliding_window=64, final_logit_softcapping=0.5, attn_implementation="eager")
+    ),
+    "granite, divided": lambda: of_config(GraniteConfig(**SIZES, logits_scaling=3.0)),
+    "cohere, scaled": lambda: of_config(CohereConfig(**SIZES, logit_scale=0.25)),
+}
+
+
+def of_logits(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
     logps = logits.log_softmax(-1)
-    mask = inputs["response_mask"][:, 1:]
-    found = {
-        "logps": logps.gather(-1, inputs["input_ids"][:, 1:, None])[..., 0],
+    return {
+        "logps": logps.gather(-1, targets[:, None])[:, 0],
         "entropies": -(logps.exp() * logps).sum(-1),
         "log_sum_sq_probs": (2 * logps).logsumexp(-1),
         "max_logps": logps.amax(-1),
     }
-    return {name: value * mask for name, value in found.items()}
 
 
-@pytest.mark.parametrize("make", [tiny_llama, tiny_gpt2])
-def test_statistics_equal_those_of_whole_logits(make):
-    model, inputs = make(), batch()
-    expected = by_hand(model, inputs)
-    attach_head(model, STATISTICS)
-    found = token_statistics(model, model, inputs, STATISTICS)
+def by_hand(model, temperature: float = 1.0) -> dict[str, Tensor]:
+    """One row a response, whole logits of the model's own forward."""
+    parts = []
+    for tree in TREES:
+        for response in tree.responses:
+            ids = torch.tensor([[*tree.prompt, *response]])
+            start = len(tree.prompt)
+            parts.append(of_logits(model(input_ids=ids).logits[0, start - 1 : -1] / temperature, ids[0, start:]))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def weighted(found: dict[str, Tensor]) -> Tensor:
+    """A loss through log-probabilities and entropies, another weight a token."""
+    weights = torch.linspace(-1, 1, len(found["logps"]), dtype=found["logps"].dtype)
+    return (weights * found["logps"] + weights.flip(0) * found["entropies"]).sum()
+
+
+def gradients(loss: Tensor, model) -> dict[str, Tensor]:
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    return dict(zip(named, torch.autograd.grad(loss, named.values()), strict=True))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("name", MODELS)
+def test_statistics_and_gradients_equal_those_of_separate_rows(name, temperature):
+    model = MODELS[name]()
+    expected = by_hand(model, temperature)
+    wanted = gradients(weighted(expected), model)
+    attach_tree_head(model)
+    found = model(trees=TreeBatch.collate(TREES), statistics=STATISTICS, temperature=temperature)
     assert set(found) == set(expected)
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-5)
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, atol=1e-5, rtol=1e-5)
+    for key, value in gradients(weighted(found), model).items():
+        torch.testing.assert_close(value, wanted[key], atol=1e-5, rtol=1e-4)
 
 
-def test_gradients_equal_those_of_whole_logits():
-    model, inputs = tiny_llama(), batch()
-    by_hand(model, inputs)["logps"].sum().backward()
-    expected = {name: p.grad.clone() for name, p in model.named_parameters()}
-    model.zero_grad()
-    attach_head(model)
-    token_statistics(model, model, inputs)["logps"].sum().backward()
-    for name, parameter in model.named_parameters():
-        torch.testing.assert_close(parameter.grad, expected[name], atol=1e-5, rtol=1e-4)
-
-
-def test_statistics_of_the_vocabulary_carry_no_gradient():
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_of_an_adapter(checkpointing):
+    """Through the PEFT model's forward, with and without gradient checkpointing."""
     model = tiny_llama()
-    attach_head(model, STATISTICS)
-    found = token_statistics(model, model, batch(), STATISTICS)
+    attach_tree_head(model)
+    adapted = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+    wanted = gradients(weighted(by_hand(adapted)), adapted)
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        adapted.train()
+    found = gradients(weighted(adapted(trees=TreeBatch.collate(TREES), statistics=STATISTICS)), adapted)
+    assert found.keys() == wanted.keys()
+    for key, value in found.items():
+        torch.testing.assert_close(value, wanted[key], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dtype", "tolerance"),
+    [
+        (_logps_of_chunks, torch.float64, 1e-10),
+        (_logps_of_chunks, torch.float32, 1e-5),
+        (_logps_of_kernel, torch.float32, 1e-5),
+    ],
+)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("scale", "softcap"), [(1.0, None), (0.5, None), (2.0, 3.0)])
+@pytest.mark.parametrize("fitting", [False, True])
+def test_statistics_of_states(kernel, dtype, tolerance, bias, scale, softcap, fitting, monkeypatch):
+    """Chunks of 4 tokens (and 16 of 50 words), or all in one; gradients of states, weight and bias."""
+    if not fitting:
+        monkeypatch.setattr("prefopt.trainers.head_chunks.CHUNK_BYTES", 4 * 50 * dtype.itemsize)
+    monkeypatch.setattr("prefopt.trainers.logprobs.CHUNK_VOCABULARY", 16)
+    draw = torch.Generator().manual_seed(0)
+    states, weight, shift = (
+        torch.randn(size, generator=draw, dtype=dtype, requires_grad=True) for size in ((11, 8), (50, 8), (50,))
+    )
+    targets = torch.randint(50, (11,), generator=draw)
+    inputs = (states, weight, shift) if bias else (states, weight)
+    logits = scale * torch.nn.functional.linear(states, weight, shift if bias else None)
+    logits = logits if softcap is None else softcap * torch.tanh(logits / softcap)
+    expected = of_logits(logits / 0.9, targets)
+    found = kernel(states, targets, weight, shift if bias else None, frozenset(STATISTICS), scale, softcap, 0.9)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=tolerance, rtol=tolerance)
+    ours = torch.autograd.grad(weighted(found), inputs)
+    theirs = torch.autograd.grad(weighted(expected), inputs)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=10 * tolerance, rtol=10 * tolerance)
     assert not found["max_logps"].requires_grad
     assert not found["log_sum_sq_probs"].requires_grad
-    assert found["logps"].requires_grad
 
 
-def test_sides_are_the_halves_of_the_batch():
-    found = {"logps": torch.arange(8.0).view(4, 2), "max_logps": -torch.arange(8.0).view(4, 2)}
-    outputs = pair_outputs(found)
-    assert outputs.chosen_logps.tolist() == [[0, 1], [2, 3]]
-    assert outputs.rejected_logps.tolist() == [[4, 5], [6, 7]]
-    assert outputs.extras["rejected_max_logps"].tolist() == [[-4, -5], [-6, -7]]
-
-
-def test_generation_still_gets_logits():
+def test_other_calls_go_where_they_went():
     model = tiny_llama()
-    before = model(input_ids=batch()["input_ids"]).logits
-    attach_head(model)
-    torch.testing.assert_close(model(input_ids=batch()["input_ids"]).logits, before, atol=0, rtol=0)
+    ids = torch.arange(7, 20)[None]
+    before = model(input_ids=ids).logits
+    attach_tree_head(model)
+    assert torch.equal(model(input_ids=ids).logits, before)
 
 
-def test_largest_log_probability_of_rescaled_logits_is_refused():
+def test_each_statistic_alone_and_gradients_of_one_output():
+    """What is not asked for is not given; log-probabilities alone and entropies alone carry their own gradients."""
+    draw = torch.Generator().manual_seed(0)
+    states = torch.randn(5, 8, generator=draw, requires_grad=True)
+    weight = torch.randn(50, 8, generator=draw, requires_grad=True)
+    targets = torch.arange(5)
+    expected = of_logits(states @ weight.T, targets)
+    assert set(next_token_statistics(states, targets, weight)) == {"logps"}
+    for name in STATISTICS:
+        found = next_token_statistics(states, targets, weight, statistics=(name,))
+        assert set(found) == {"logps", name}
+        torch.testing.assert_close(found[name], expected[name], atol=1e-5, rtol=1e-5)
+    found = next_token_statistics(states, targets, weight, statistics=("entropies",))
+    for name in ("logps", "entropies"):
+        ours = torch.autograd.grad(found[name].sum(), (states, weight), retain_graph=True)
+        theirs = torch.autograd.grad(expected[name].sum(), (states, weight), retain_graph=True)
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_no_response_token_gives_nothing_and_a_gradient_of_zero():
+    """A micro-batch whose responses are all empty still takes part in a backward pass of several processes."""
     model = tiny_llama()
-    model.config.logit_scale = 0.5
-    with pytest.raises(UserError, match="rescales its logits \\(logit_scale\\)"):
-        attach_head(model, ["max_logps"])
-
-
-def test_statistics_that_recipes_need():
-    assert needed_statistics(recipes.build("dpo")) == set()
-    assert needed_statistics(recipes.build("wpo")) == {"log_sum_sq_probs"}
-    assert needed_statistics(recipes.build("wpo", alignment="greedy")) == {"max_logps"}
-
-
-def test_needs_that_the_trainer_does_not_supply_are_named():
-    from dataclasses import dataclass
-
-    from prefopt.offline.slots import Regulariser
-
-    @dataclass(frozen=True)
-    class OnHiddenStates(Regulariser):
-        needs = frozenset({"chosen_hidden_states"})
-
-    with pytest.raises(UserError, match="does not supply chosen_hidden_states"):
-        needed_statistics(OfflineObjective(regularise=(OnHiddenStates(),)))
+    attach_tree_head(model)
+    found = model(trees=TreeBatch.collate([Tree([7, 8], [[], []])]), statistics=STATISTICS)
+    assert {name: value.tolist() for name, value in found.items()} == {key: [] for key in ("logps", *STATISTICS)}
+    found["logps"].sum().backward()
+    assert all((p.grad == 0).all() for p in model.parameters())
