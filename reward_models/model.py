@@ -6,8 +6,6 @@ import json
 import logging
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +21,12 @@ from reward_models.backbones import (
     locate,
     position_limit,
 )
-from reward_models.batching import token_budget_batches
 from reward_models.errors import ModelError
 from reward_models.formatting import Encoded, Formatter, Text
 from reward_models.heads import POOLINGS, RewardHead, align_left, pool
-from reward_models.prefix_tree import Tree, TreeBatch, plant, why_not
+from reward_models.prefix_tree import Bundle, TreeBatch, bundles, why_not
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ScoringBatch:
-    """Trees that are scored in one forward pass, and which rows their responses are, in order."""
-
-    rows: list[int]
-    trees: list[Tree]
 
 
 class RewardModel(nn.Module):
@@ -143,15 +132,14 @@ class RewardModel(nn.Module):
         return self.pooling == "last" and why_not(self.backbone, longest) is None
 
     def forward(
-        self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, trees: TreeBatch | None = None
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        trees: Sequence[TreeBatch] | None = None,
     ) -> Tensor:
-        """Score tokenised rows, or the responses of trees in their order."""
-        if trees is not None and not trees.plain:
-            hidden = self.backbone(**trees.model_inputs(self.config, self.backbone.dtype)).last_hidden_state
-            return self.score_head(trees.last_states(hidden))
+        """Score tokenised rows, or the responses of trees, batch after batch, in their order."""
         if trees is not None:
-            rows = trees.model_inputs(self.config)
-            input_ids, attention_mask = rows["input_ids"], rows["attention_mask"]
+            return torch.cat([self._score_trees(batch) for batch in trees])
         if input_ids is None or attention_mask is None:
             raise TypeError("forward takes input_ids and attention_mask, or trees")
         filler = self.config.get_text_config().pad_token_id or 0
@@ -161,6 +149,12 @@ class RewardModel(nn.Module):
         if self.pooling == "pooler":
             return self.score_head(output.pooler_output)
         return self.score_head(pool(output.last_hidden_state, mask, self.pooling))
+
+    def _score_trees(self, trees: TreeBatch) -> Tensor:
+        inputs = trees.model_inputs(self.config, self.backbone.dtype)
+        if trees.plain:
+            return self.forward(inputs["input_ids"], inputs["attention_mask"])
+        return self.score_head(trees.last_states(self.backbone(**inputs).last_hidden_state))
 
     def formatter(self, max_length: int | None = None) -> Formatter:
         """Return the formatter of this model; ``max_length`` defaults to the one it was trained with."""
@@ -212,7 +206,7 @@ class RewardModel(nn.Module):
             scores[batch.rows] = self.score_batch(batch)
         return scores[[place[key] for key in keys]]
 
-    def batches(self, rows: Sequence[Encoded], budget: int) -> list[ScoringBatch]:
+    def batches(self, rows: Sequence[Encoded], budget: int) -> list[Bundle]:
         """Group rows into batches of at most ``budget`` tokens, padding counted, the longest first.
 
         Responses to one prompt share its tokens where the model allows it.
@@ -220,19 +214,13 @@ class RewardModel(nn.Module):
         prompts = [row.input_ids[: row.response_start] for row in rows]
         responses = [row.input_ids[row.response_start :] for row in rows]
         share = self.shares_prompts(max((len(row.input_ids) for row in rows), default=0))
-        trees, places = plant(prompts, responses, share, budget)
-        order = sorted(range(len(rows)), key=places.__getitem__)
-        first = list(accumulate((len(tree.responses) for tree in trees), initial=0))
-        return [
-            ScoringBatch([row for i in batch for row in order[first[i] : first[i + 1]]], [trees[i] for i in batch])
-            for batch in token_budget_batches([len(tree) for tree in trees], budget)
-        ]
+        return bundles(prompts, responses, share, budget)
 
     @torch.inference_mode()
-    def score_batch(self, batch: ScoringBatch) -> Tensor:
+    def score_batch(self, batch: Bundle) -> Tensor:
         """Score one batch. Shape: (n, K) float32 on the CPU, in the order of ``batch.rows``."""
         with _evaluating(self):
-            scores: Tensor = self(trees=TreeBatch.collate(batch.trees).to(self.device))
+            scores: Tensor = self(trees=[TreeBatch.collate(batch.trees).to(self.device)])
         return scores.cpu()
 
     def gradient_checkpointing_enable(self, **arguments: Any) -> None:

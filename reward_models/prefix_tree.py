@@ -21,10 +21,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from reward_models.batching import token_budget_batches
 
 PADDING = -1
 PROMPT = 0
@@ -87,6 +90,38 @@ def plant(
     for place, i in enumerate(order):
         places[i] = place
     return trees, places
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Trees of similar length for one forward pass, and which rows of the input their responses are, in order."""
+
+    rows: list[int]
+    trees: list[Tree]
+
+
+def bundles(
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    share: bool = True,
+    budget: int | None = None,
+) -> list[Bundle]:
+    """Plant responses and group the trees by length, so that little of a forward pass is padding.
+
+    Args:
+        prompts, responses, share: see ``plant``.
+        budget: most tokens of a bundle, padding counted; None = what all trees together would take in one batch.
+    """
+    trees, places = plant(prompts, responses, share, budget)
+    if not trees:
+        return []
+    order = sorted(range(len(responses)), key=places.__getitem__)
+    first = list(accumulate((len(tree.responses) for tree in trees), initial=0))
+    lengths = [len(tree) for tree in trees]
+    return [
+        Bundle([row for i in batch for row in order[first[i] : first[i + 1]]], [trees[i] for i in batch])
+        for batch in token_budget_batches(lengths, budget or len(lengths) * max(lengths))
+    ]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from prefopt.errors import UserError
 from reward_models.formatting import Formatter
-from reward_models.prefix_tree import TreeBatch, plant
+from reward_models.prefix_tree import TreeBatch, bundles
 
 NEEDED = ("prompt", "chosen", "rejected")
 
@@ -92,7 +92,7 @@ def encode_pairs(
 
 @dataclass(frozen=True)
 class PairCollator:
-    """N pairs to the fields of a `TreeBatch`, and ``places`` (2N,): where chosen and then rejected stand in it.
+    """N pairs to the fields of one `TreeBatch` a bundle, and ``places`` (2N,): where chosen, then rejected, stand.
 
     Args:
         share: answers to equal prompts share a row. Otherwise each has a row of its own.
@@ -103,10 +103,10 @@ class PairCollator:
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Lay out and stack."""
         sides = [(row[f"{side}_prompt"], row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in rows]
-        trees, places = plant([prompt for prompt, _ in sides], [ids for _, ids in sides], self.share)
+        found = bundles([prompt for prompt, _ in sides], [ids for _, ids in sides], self.share)
         return {
-            "places": torch.tensor(places),
-            "trees": vars(TreeBatch.collate(trees)),
+            "places": torch.tensor([row for bundle in found for row in bundle.rows]).argsort(),
+            "trees": [vars(TreeBatch.collate(bundle.trees)) for bundle in found],
             "margin": torch.tensor([row["margin"] for row in rows], dtype=torch.float32),
             "label": torch.tensor([row["label"] for row in rows], dtype=torch.float32),
             "head": torch.tensor([row["head"] for row in rows]),

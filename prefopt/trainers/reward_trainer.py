@@ -92,7 +92,7 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
 
     def pair_losses(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Scores of both sides and the loss of each pair. Shape: three of (N,)."""
-        rewards = model(trees=TreeBatch(**inputs["trees"])).float()[inputs["places"]]
+        rewards = model(trees=[TreeBatch(**batch) for batch in inputs["trees"]]).float()[inputs["places"]]
         picked = rewards.gather(1, inputs["head"].repeat(2)[:, None])[:, 0]
         chosen, rejected = picked.chunk(2)
         label = inputs["label"] if bool((inputs["label"] != 1.0).any()) else None

@@ -24,7 +24,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from reward_models.prefix_tree import Tree, TreeBatch, plant, why_not
+from reward_models.prefix_tree import Tree, TreeBatch, bundles, plant, why_not
 
 SIZES = {
     "vocab_size": 50,
@@ -204,3 +204,15 @@ def test_models_for_which_a_tree_would_be_wrong_are_refused(config, reason):
 
 def test_a_window_as_long_as_prompt_and_response_is_exact():
     assert why_not(AutoModel.from_config(MistralConfig(**SIZES, sliding_window=9)), longest=9) is None
+
+
+def test_bundles_hold_trees_of_similar_length():
+    """Prompts of 2, responses of 8, 7, 2 and (to the first prompt again) 1 token: trees of 11, 9 and 4 tokens.
+
+    11 + 9 fill 2 x 11 places with 2 of padding (9 %); the third would make 9 of 33 (27 %): it goes alone.
+    """
+    first, second, third = [1, 1], [2, 2], [3, 3]
+    found = bundles([first, second, third, first], [[5] * 8, [6] * 7, [7] * 2, [8]])
+    assert [[len(tree) for tree in bundle.trees] for bundle in found] == [[11, 9], [4]]
+    assert [bundle.rows for bundle in found] == [[0, 3, 1], [2]]
+    assert bundles([], []) == []

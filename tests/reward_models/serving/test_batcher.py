@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reward_models.batching import token_budget_batches
 from reward_models.formatting import Encoded
-from reward_models.model import ScoringBatch
+from reward_models.prefix_tree import Bundle
 from reward_models.serving import MicroBatcher, ServingSettings
 from reward_models.serving.errors import RequestError
 
@@ -25,8 +25,8 @@ class Sums:
         if not held:
             self.go.set()
 
-    def batches(self, rows: list[Encoded], budget: int) -> list[ScoringBatch]:
-        return [ScoringBatch(batch, []) for batch in token_budget_batches([len(r.input_ids) for r in rows], budget)]
+    def batches(self, rows: list[Encoded], budget: int) -> list[Bundle]:
+        return [Bundle(batch, []) for batch in token_budget_batches([len(r.input_ids) for r in rows], budget)]
 
     def score_encoded(self, encoded: list[Encoded], batch_size: int) -> Tensor:
         assert batch_size == len(encoded)
