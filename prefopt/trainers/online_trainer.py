@@ -149,9 +149,9 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         needs = self.objective.needs
         extras: dict[str, Tensor] = {}
         if "entropies" in needs or (self._prepare_reads_logps and "old_per_token_logps" not in batch):
-            logps, entropies = self.fixed_outputs(self.model, batch)
+            logps, entropies = self.fixed_outputs(self.model, batch, "entropies" in needs)
             batch.setdefault("old_per_token_logps", logps)
-            extras |= {"entropies": entropies} if "entropies" in needs else {}
+            extras |= {} if entropies is None else {"entropies": entropies}
         if self.reference is not None:
             extras["ref_logps"] = self.reference.logps(batch)
         if "sampler_logps" in needs:
@@ -166,9 +166,10 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
 
     def micro_batch_loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         """Loss of some rows of a generation batch; over an optimiser step and all processes they make one mean loss."""
-        logps, entropies, balance = self.token_outputs(model, batch)
+        acts, measured = "policy.entropies" in self.objective.needs, self.mode == "eval" or self._logs_this_step()
+        logps, entropies, balance = self.token_outputs(model, batch, entropies=acts or measured)
         rollouts, prepared = detach_rows(batch, logps)
-        extras = {"entropies": entropies} if "policy.entropies" in self.objective.needs else {}
+        extras = {"entropies": entropies} if acts and entropies is not None else {}
         loss = self.objective.loss(rollouts, prepared, PolicyOutputs(logps, extras)) * self._scale()
         if balance is not None:
             steps = self.current_gradient_accumulation_steps if self.mode == "train" else 1
@@ -177,7 +178,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
             self._rows.extend(batch["row_names"])
             if not any(seen is self.statistics for seen in self._consumed):
                 self._consumed.append(self.statistics)
-        if self.mode == "eval" or self._logs_this_step():
+        if measured and entropies is not None:
             self._measure(rollouts, prepared, PolicyOutputs(logps.detach(), {"entropies": entropies.detach()}))
         return loss
 

@@ -13,6 +13,7 @@ from trl.models import prepare_deepspeed, prepare_fsdp
 from trl.trainer.utils import add_fused_lm_head
 
 from prefopt.errors import UserError
+from prefopt.trainers.logprobs import attach_tree_head
 from prefopt.trainers.policies import load_policy
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer
 
@@ -65,6 +66,7 @@ def _frozen(trainer: HookedGRPOTrainer, folder: str | None) -> nn.Module:
         cast_lm_head_to_fp32=trainer.args.cast_lm_head_to_fp32,
         outputs=("log_probs", "entropy"),
     )
+    attach_tree_head(head)
     return model.eval().requires_grad_(False)
 
 

@@ -6,20 +6,31 @@ versions of `TESTED`; on any other version construction stops with a sentence, b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import trl
+from accelerate.utils import is_peft_model
 from packaging.specifiers import SpecifierSet
 from torch import Tensor, nn
 from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
-from trl.trainer.utils import RepeatSampler
+from trl.trainer.utils import (
+    RepeatSampler,
+    shuffle_sequence_dict,
+    split_pixel_values_by_grid,
+    split_tensor_dict,
+    unsplit_pixel_values_by_grid,
+)
 
 from prefopt.errors import UserError
+from prefopt.trainers.logprobs import attach_tree_head
+from prefopt.trainers.shared_prompts import order_of_groups, tree_outputs, unpad, why_separate
 
+logger = logging.getLogger(__name__)
 TESTED = SpecifierSet(">=1.16,<1.17")
 
 HOOKS: Mapping[str, tuple[str, ...]] = {
@@ -80,7 +91,16 @@ class EpochSampler(RepeatSampler):
 
 
 class HookedGRPOTrainer(GRPOTrainer):
-    """TRL's GRPOTrainer with named seams. A subclass defines the five methods below; the rest stays TRL's."""
+    """TRL's GRPOTrainer with named seams. A subclass defines the five methods below; the rest stays TRL's.
+
+    With ``prefix_sharing: auto`` the completions of a prompt stay together, and the prompt is computed once for all of
+    them that are in a micro-batch; the numbers are those of separate rows.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._told: set[str] = set()
+        attach_tree_head(self.model.get_base_model() if is_peft_model(self.model) else self.model)
 
     def score(self, rows: list[dict[str, Any]], prompts: list[Any], completions: list[Any], ids: list[Any]) -> Tensor:
         """Score this process's completions. Return the rewards of all processes, ``(N, K)``, NaN = no score."""
@@ -128,31 +148,50 @@ class HookedGRPOTrainer(GRPOTrainer):
         self._step, self._buffered_inputs = micro_step, buffer
 
     def token_outputs(
-        self, model: nn.Module, batch: Mapping[str, Any], rows_at_once: int | None = None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Log-probabilities and entropies ``(B, T)`` of the completions, and a mixture of experts' balancing loss."""
+        self, model: nn.Module, batch: Mapping[str, Any], rows_at_once: int | None = None, entropies: bool = True
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Log-probabilities ``(B, T)`` of completions, entropies if wanted, a mixture of experts' balancing loss."""
         input_ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         attention_mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
-        logps, entropies, balance = self._get_per_token_logps_and_entropies(
+        outputs: tuple[Tensor, Tensor | None, Tensor | None] = self._get_per_token_logps_and_entropies(
             model,
             input_ids,
             attention_mask,
             batch["completion_ids"].size(1),
             batch_size=rows_at_once,
-            compute_entropy=True,
+            compute_entropy=entropies,
             compute_aux_loss=self.aux_loss_enabled and rows_at_once is None,
             **{name: batch[name] for name in MODEL_INPUTS if batch.get(name) is not None},
         )
-        return logps, entropies, balance
+        return outputs
 
     @torch.no_grad()
-    def fixed_outputs(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        """Return the same without gradient, a device batch at a time."""
+    def fixed_outputs(
+        self, model: nn.Module, batch: Mapping[str, Any], entropies: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return log-probabilities, and entropies if wanted, without gradient, a device batch at a time."""
         training = self.mode == "train"
         rows = self.args.per_device_train_batch_size if training else self.args.per_device_eval_batch_size
         with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-            logps, entropies, _ = self.token_outputs(model, batch, rows)
-        return logps, entropies
+            return self.token_outputs(model, batch, rows, entropies)[:2]
+
+    def shares_prompts(self, model: nn.Module, longest: int) -> bool:
+        """Whether completions of one prompt are computed in one row; says once why they are not.
+
+        Args:
+            model: the policy or the reference.
+            longest: tokens of the longest prompt and completion together.
+        """
+        if self.args.prefix_sharing == "off":
+            return False
+        reason = why_separate(self.args, self.accelerator.unwrap_model(model), longest)
+        return reason is None or self._tell(reason)
+
+    def _tell(self, reason: str) -> bool:
+        if reason not in self._told and self.accelerator.is_main_process:
+            logger.warning("every completion computes its prompt again: %s", reason)
+        self._told.add(reason)
+        return False
 
     def forget_reward_metrics(self) -> None:
         """Drop what TRL logs of a weighted sum of rewards and of advantages that do not act here."""
@@ -189,6 +228,53 @@ class HookedGRPOTrainer(GRPOTrainer):
         batch = super()._generate_and_score_completions(inputs)
         return self.prepare_generation(inputs, batch, self._rewards)
 
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        every = self.args.steps_per_generation * self.num_iterations
+        if self.mode == "eval" or (self._buffered_inputs is not None and self._step % every):
+            return dict(super()._prepare_inputs(generation_batch))
+        steps = self.args.steps_per_generation
+        batch = split_pixel_values_by_grid(self._generate_and_score_completions(generation_batch))
+        longest = batch["prompt_ids"].size(1) + batch["completion_ids"].size(1)
+        if self.shares_prompts(self.model, longest):
+            batch = _reorder(batch, order_of_groups(batch["group"]))
+        else:
+            batch = shuffle_sequence_dict(batch)
+        self._buffered_inputs = [unsplit_pixel_values_by_grid(part) for part in split_tensor_dict(batch, steps)]
+        return dict(self._buffered_inputs[self._step % steps])
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: nn.Module,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **images: Any,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        plain = any(value is not None for value in images.values()) and "images are inputs of the model"
+        plain = plain or (compute_aux_loss and "the experts' balancing loss counts the tokens of every row")
+        if (plain and not self._tell(plain)) or not self.shares_prompts(model, input_ids.size(1)):
+            outputs: tuple[Tensor, Tensor | None, Tensor | None] = super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss,
+                **images,
+            )  # fmt: skip
+            return outputs
+        prompts = unpad(input_ids[:, :-logits_to_keep], attention_mask[:, :-logits_to_keep])
+        completions = unpad(input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:])
+        size = batch_size or len(prompts)
+        found = []
+        for part in (slice(start, start + size) for start in range(0, len(prompts), size)):
+            with self.accelerator.autocast():
+                found.append(tree_outputs(model, prompts[part], completions[part], compute_entropy, self.temperature))
+        logps, entropies = zip(*found, strict=True)
+        return (
+            _stack(logps, logits_to_keep, input_ids.device),
+            _stack(entropies, logits_to_keep, input_ids.device) if compute_entropy else None,
+            None,
+        )
+
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         return self.micro_batch_loss(model, inputs)
 
@@ -215,3 +301,19 @@ class HookedGRPOTrainer(GRPOTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.load_progress(Path(checkpoint))
+
+
+def _reorder(batch: Mapping[str, Any], order: Tensor) -> dict[str, Any]:
+    """Put the rows of every tensor and list of a generation batch in this order."""
+
+    def take(values: Any) -> Any:
+        if values is None or (isinstance(values, Tensor) and values.ndim == 0):
+            return values
+        return values[order.to(values.device)] if isinstance(values, Tensor) else [values[i] for i in order.tolist()]
+
+    return {name: take(values) for name, values in batch.items()}
+
+
+def _stack(parts: Sequence[Tensor], width: int, device: torch.device) -> Tensor:
+    """Pad with 0 to one width and stack."""
+    return torch.cat([nn.functional.pad(part, (0, width - part.shape[1])).to(device) for part in parts])

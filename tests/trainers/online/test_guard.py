@@ -18,8 +18,8 @@ def poison(run: Any, steps: set[int]) -> list[dict[str, torch.Tensor]]:
     """Put NaN into the log-probabilities of the micro-batches ``steps``; return the parameters before each step."""
     original, seen = run.token_outputs, []
 
-    def spy(model: Any, batch: Any, rows_at_once: int | None = None) -> Any:
-        logps, entropies, balance = original(model, batch, rows_at_once)
+    def spy(model: Any, batch: Any, rows_at_once: int | None = None, **wanted: Any) -> Any:
+        logps, entropies, balance = original(model, batch, rows_at_once, **wanted)
         if rows_at_once is None:
             seen.append(weights(run.model))
             if run.micro_step in steps:
