@@ -12,5 +12,7 @@ class UserError(Exception):
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest valid name, or an empty string where none is close."""
-    close = get_close_matches(name, list(valid), n=1)
+    close = get_close_matches(name, list(valid), n=3)
+    # Letters in the wrong order are the commonest slip, and difflib does not favour them.
+    close.sort(key=lambda candidate: sorted(candidate) != sorted(name))
     return f" Did you mean '{close[0]}'?" if close else ""

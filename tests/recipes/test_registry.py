@@ -42,6 +42,12 @@ def test_unknown_recipe_names_the_nearest():
         recipes.build("gropo")
 
 
+def test_letters_in_the_wrong_order_are_recognised():
+    """gpdo is as near to gspo as to gdpo by common letters; it has the same letters as gdpo."""
+    with pytest.raises(recipes.UnknownRecipe, match=r"Did you mean 'gdpo'\?"):
+        recipes.build("gpdo")
+
+
 def test_unknown_kind_names_the_nearest():
     with pytest.raises(UserError, match=r"Did you mean 'weighting'\?"):
         recipes.names("weightings")
