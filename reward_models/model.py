@@ -181,7 +181,7 @@ class RewardModel(nn.Module):
         if len(prompts) != len(completions):
             raise ModelError(f"{len(prompts)} prompts but {len(completions)} completions; they must pair up")
         formatter = self.formatter(max_length)
-        rows = [formatter.encode(p, c) for p, c in zip(prompts, completions, strict=True)]
+        rows = formatter.encode_many(prompts, completions)
         cut = sum(row.prompt_cut > 0 for row in rows)
         cut_responses = sum(row.response_cut > 0 for row in rows)
         if cut or cut_responses:
@@ -214,7 +214,7 @@ class RewardModel(nn.Module):
         prompts = [row.input_ids[: row.response_start] for row in rows]
         responses = [row.input_ids[row.response_start :] for row in rows]
         share = self.shares_prompts(max((len(row.input_ids) for row in rows), default=0))
-        return bundles(prompts, responses, share, budget)
+        return bundles(prompts, responses, share, budget, self.config.get_text_config().hidden_size)
 
     @torch.inference_mode()
     def score_batch(self, batch: Bundle) -> Tensor:

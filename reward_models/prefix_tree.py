@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reward_models.batching import token_budget_batches
+from reward_models.batching import cheapest_tree, token_budget_batches
 
 PADDING = -1
 PROMPT = 0
@@ -64,7 +64,11 @@ class Tree:
 
 
 def plant(
-    prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], share: bool = True, budget: int | None = None
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    share: bool = True,
+    budget: int | None = None,
+    width: int | None = None,
 ) -> tuple[list[Tree], list[int]]:
     """Group responses by equal prompts.
 
@@ -72,6 +76,7 @@ def plant(
         prompts, responses: token ids, one prompt a response.
         share: False gives every response a row of its own, for models that a tree would be wrong for (see ``why_not``).
         budget: trees of more tokens are split.
+        width: hidden size of the model; trees are then also split where that costs less (see ``cheapest_tree``).
 
     Returns:
         The trees, in the order in which their prompts first occur, and the place of each response among the responses
@@ -84,7 +89,9 @@ def plant(
     order: list[int] = []
     for rows in members.values():
         tree = Tree(prompts[rows[0]], [responses[i] for i in rows])
-        trees += tree.split(budget) if budget else [tree]
+        limits = [budget, cheapest_tree(width, len(tree.prompt)) if width else None]
+        limit = min((limit for limit in limits if limit is not None), default=None)
+        trees += tree.split(limit) if limit is not None else [tree]
         order += rows
     places = [0] * len(order)
     for place, i in enumerate(order):
@@ -105,14 +112,15 @@ def bundles(
     responses: Sequence[Sequence[int]],
     share: bool = True,
     budget: int | None = None,
+    width: int | None = None,
 ) -> list[Bundle]:
     """Plant responses and group the trees by length, so that little of a forward pass is padding.
 
     Args:
-        prompts, responses, share: see ``plant``.
+        prompts, responses, share, width: see ``plant``.
         budget: most tokens of a bundle, padding counted; None = what all trees together would take in one batch.
     """
-    trees, places = plant(prompts, responses, share, budget)
+    trees, places = plant(prompts, responses, share, budget, width)
     if not trees:
         return []
     order = sorted(range(len(responses)), key=places.__getitem__)

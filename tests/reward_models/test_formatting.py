@@ -94,6 +94,19 @@ def test_the_prompt_never_depends_on_the_response():
     assert {tuple(row.input_ids[: row.response_start]) for row in rows} == {tuple(ids("ab "))}
 
 
+@pytest.mark.parametrize("max_length", [None, 6])
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, tiny_tokenizer(chat=False), tiny_tokenizer(encoder=True)])
+def test_many_at_once_equal_one_by_one(tokenizer, max_length):
+    """Text, messages, empty and repeated texts, cut or not: one call of the tokenizer changes no id."""
+    hello = [{"role": "user", "content": "hello"}]
+    prompts = ["abcdefgh", "", hello, "abcdefgh", hello, "ü"]
+    completions = ["x", "", "uvwxyz", "uvwxyz<eos>", [{"role": "assistant", "content": "yo"}], "x"]
+    formatter = Formatter(tokenizer, max_length)
+    expected = [formatter.encode(p, c) for p, c in zip(prompts, completions, strict=True)]
+    assert formatter.encode_many(prompts, completions) == expected
+    assert formatter.encode_many([], []) == []
+
+
 def test_score_says_how_many_were_cut(tmp_path, caplog):
     """One of two prompts is longer than max_length."""
     model = RewardModel.from_backbone(save_tiny(tmp_path, tiny_llama(), TOKENIZER))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from reward_models import RewardModel
-from reward_models.batching import token_budget_batches
+from reward_models.batching import cheapest_tree, token_budget_batches
 from reward_models.errors import DataError
 from reward_models.scoring import ScoringSettings, score_file
 from tests.tiny import save_tiny, tiny_llama, tiny_tokenizer
@@ -46,6 +46,12 @@ def test_batches_stay_under_the_budget_and_hold_every_row_once():
     lengths = [5, 1, 12, 4, 5]
     batches = token_budget_batches(lengths, 10)
     assert batches == [[2], [0, 4], [3], [1]]
+
+
+def test_a_tree_is_as_long_as_costs_least():
+    """Width 384, prompt 64: sqrt(6 * 384 * 64) = sqrt(147456) = 384, and no length near it costs less a token."""
+    cost = {rows: (1 + 64 / rows) * (24 * 384**2 + 4 * 384 * rows) for rows in range(100, 1000)}
+    assert cheapest_tree(384, 64) == min(cost, key=cost.__getitem__) == 384
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz", "out.parquet"])
