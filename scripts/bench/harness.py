@@ -8,8 +8,9 @@ whatever else the machine does hits both alike.
 from __future__ import annotations
 
 import json
-import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ class Row:
         settings: the peer's settings, in words.
         reach: ratio to reach. limit: what it cannot exceed, with the reason in ``limit_reason``.
         prepare: builds ``(ours, peer)``.
+        memory: builds ours and builds the peer, where peak memory is to be compared.
         runs: alternating runs, after one of each that is not counted.
     """
 
@@ -49,6 +51,7 @@ class Row:
     limit_reason: str = ""
     runs: int = 3
     threads: tuple[int, ...] = (1, 2)
+    memory: tuple[Callable[[], Callable[[], Any]], Callable[[], Callable[[], Any]]] | None = None
     extra: Callable[[], dict[str, Any]] = field(default=dict)
 
 
@@ -110,6 +113,7 @@ def run(row: Row) -> dict[str, Any]:
         "torch": torch.__version__,
         "measured": measured,
         "command": f"python -m scripts.bench {row.name}",
+        "peak_mib": peaks(row) if row.memory else None,
         **row.extra(),
     }
     RESULTS.mkdir(exist_ok=True)
@@ -117,6 +121,11 @@ def run(row: Row) -> dict[str, Any]:
     return result
 
 
-def peak_mib() -> float:
-    """Largest resident size of this process so far, MiB. Meaningful only in a process that runs one side alone."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peaks(row: Row) -> dict[str, float]:
+    """Peak resident MiB of one run of each side, each in a process of its own, over what building it took."""
+    found = {}
+    for side in ("ours", "peer"):
+        command = [sys.executable, "-m", "scripts.bench.memory", row.name, side]
+        output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=RESULTS.parents[2]).stdout
+        found[side] = float(output.splitlines()[-1])
+    return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -71,3 +73,9 @@ def classifier(vocabulary: int) -> LlamaForSequenceClassification:
     """The same decoder with a score head."""
     torch.manual_seed(0)
     return LlamaForSequenceClassification(llama_config(vocabulary, num_labels=1))
+
+
+def one_after_another(make: Callable[[int], Callable[[], Any]], runs: int = 4) -> Callable[[], Any]:
+    """A call that does the next of ``runs`` pieces of work, each built beforehand from its number, round and round."""
+    works = itertools.cycle([make(number) for number in range(runs)])
+    return lambda: next(works)()

@@ -18,6 +18,7 @@ ROW = replace(
     name="reward_training_grouped",
     settings="RewardTrainer, train_sampling_strategy group_by_length",
     prepare=prepare,
+    memory=None,
     reach=1.5,
     limit=None,
     limit_reason="",
