@@ -74,7 +74,7 @@ class Formatter:
         return self._join(start, self._ids(first), self._ids(second))
 
     def encode_many(self, prompts: Sequence[Text], completions: Sequence[Text]) -> list[Encoded]:
-        """Encode pairs as `encode` does: equal texts once, and all in one call of the tokenizer, which runs in parallel.
+        """Encode pairs as `encode` does: equal texts once, and all in one parallel call of the tokenizer.
 
         Raises:
             DataError: as `encode` does.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
-import shutil
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,82 +17,161 @@ from torch import Tensor
 
 from reward_models.errors import DataError
 
-MANIFEST = "manifest.json"
+TABLES = """
+CREATE TABLE texts (key BLOB PRIMARY KEY, shard INTEGER, value BLOB, cut INTEGER) WITHOUT ROWID;
+CREATE TABLE shards (number INTEGER PRIMARY KEY, done INTEGER);
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT);
+"""
+KEYS_A_QUERY = 500
+
+
+@dataclass(frozen=True)
+class Part:
+    """Part ``number`` (from 1) of ``count``: every shard whose number leaves ``number - 1`` when divided by it."""
+
+    number: int = 1
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise DataError(f"part {self.number}/{self.count} does not exist; parts are 1/{self.count} and up")
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """Read ``i/n``.
+
+        Raises:
+            DataError: anything else.
+        """
+        if not (found := re.fullmatch(r"(\d+)/(\d+)", text)):
+            raise DataError(f"a shard is written i/n, as in 1/8; got '{text}'")
+        return cls(int(found[1]), int(found[2]))
+
+    def owns(self, shard: int) -> bool:
+        """Whether a shard (from 0) is in this part."""
+        return shard % self.count == self.number - 1
+
+    def path(self, output: Path) -> Path:
+        """``OUTPUT.shard-i-of-n``."""
+        return output.with_name(f"{output.name}.shard-{self.number}-of-{self.count}")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A text's first shard in the whole input; its K scores, or None; whether it was cut."""
+
+    shard: int
+    scores: list[float] | None
+    cut: bool
 
 
 class ScoreStore:
-    """The folder ``OUTPUT.parts``: a manifest, finished shards, and the scores seen so far.
+    """The file of one part (SQLite): all texts of the input with their first shard, and the scores of the part's own.
 
-    A file is written under another name, synced, and renamed: what has its final name is complete. The manifest says
-    which input, model and settings the shards belong to; where it differs the folder is begun anew.
-    Scores are kept by the hash of their token ids (SQLite), so equal texts are scored once in the whole file.
+    A text belongs to the first shard that it occurs in, whatever process asks: each is scored once, and in the same
+    batch, in any number of processes, which need not talk to each other.
+    The file states input, model and settings; where they differ it is begun anew.
     """
 
-    def __init__(self, output: Path, manifest: dict[str, Any]) -> None:
-        self.output = output
-        self.folder = output.with_name(output.name + ".parts")
-        old = self.folder / MANIFEST
-        self.resumed = old.exists() and json.loads(old.read_text(encoding="utf-8")) == manifest
-        if not self.resumed and self.folder.exists():
-            if not old.exists() and any(self.folder.iterdir()):
-                raise DataError(f"{self.folder} exists and is no folder of a scoring run; move it away")
-            shutil.rmtree(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        replace_text(old, json.dumps(manifest, indent=2))
-        self._scores = sqlite3.connect(self.folder / "scores.sqlite")
-        self._scores.execute(
-            "CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, value BLOB, shard INTEGER) WITHOUT ROWID"
-        )
+    def __init__(self, path: Path, manifest: dict[str, Any] | None = None) -> None:
+        """Open a file, or make it where a manifest is given."""
+        self.path = path
+        if manifest is None and not path.exists():
+            raise DataError(f"{path} is missing: score that part first, with the same input, model and settings")
+        if manifest is not None and path.exists() and self._read_manifest() != manifest:
+            self.remove()
+        new = not path.exists() or not path.stat().st_size
+        self._file = sqlite3.connect(path, timeout=60)
+        if manifest is not None and new:
+            self._file.executescript(f"BEGIN;{TABLES}COMMIT;")
+        if manifest is not None:
+            self._say("manifest", json.dumps(manifest))
 
-    def shard(self, index: int) -> Path:
-        """Path of a shard, whether it exists or not."""
-        return self.folder / f"shard-{index:06d}.jsonl"
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the scores belong to."""
+        value: dict[str, Any] = json.loads(self._about("manifest") or "{}")
+        return value
 
-    def write_shard(self, index: int, rows: Sequence[dict[str, Any]]) -> None:
-        """Write one shard, whole or not at all."""
-        replace_text(
-            self.shard(index), "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows)
-        )
+    @property
+    def complete(self) -> bool:
+        """Whether every shard of the part is done."""
+        return self._about("complete") is not None
 
-    def known(self, keys: Sequence[bytes], shard: int) -> tuple[dict[bytes, list[float]], dict[bytes, list[float]]]:
-        """Scores of those keys that were seen: in earlier shards, and in this one by a run that was killed."""
-        earlier: dict[bytes, list[float]] = {}
-        own: dict[bytes, list[float]] = {}
-        for key in set(keys):
-            row = self._scores.execute("SELECT value, shard FROM scores WHERE key = ?", (key,)).fetchone()
-            if row is not None:
-                (earlier if row[1] < shard else own)[key] = np.frombuffer(row[0], dtype="<f4").tolist()
-        return earlier, own
+    def finish(self) -> None:
+        """Say that every shard of the part is done."""
+        self._say("complete", "yes")
 
-    def remember(self, keys: Sequence[bytes], scores: Tensor, shard: int) -> None:
+    def register(self, shard: int, keys: Sequence[bytes]) -> None:
+        """Take in a shard's texts; shards come in order."""
+        if self._file.execute("SELECT 1 FROM shards WHERE number = ?", (shard,)).fetchone():
+            return
+        with self._file:
+            self._file.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?, NULL, 0)", ((key, shard) for key in keys))
+            self._file.execute("INSERT INTO shards VALUES (?, 0)", (shard,))
+
+    def known(self, keys: Sequence[bytes]) -> dict[bytes, Kept]:
+        """What is kept of those keys that were registered."""
+        found: dict[bytes, Kept] = {}
+        for some in _portions(keys):
+            marks = ",".join("?" * len(some))
+            query = f"SELECT key, shard, value, cut FROM texts WHERE key IN ({marks})"
+            for key, shard, value, cut in self._file.execute(query, some):
+                scores = None if value is None else np.frombuffer(value, dtype="<f4").tolist()
+                found[key] = Kept(shard, scores, bool(cut))
+        return found
+
+    def remember(self, keys: Sequence[bytes], scores: Tensor, cut: Sequence[bool]) -> None:
         """Keep scores (n, K) under their keys, at once and durably."""
         values = scores.numpy().astype("<f4")
-        with self._scores:
-            self._scores.executemany(
-                "INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
-                [(key, row.tobytes(), shard) for key, row in zip(keys, values, strict=True)],
-            )
+        rows = [(row.tobytes(), int(was_cut), key) for row, was_cut, key in zip(values, cut, keys, strict=True)]
+        with self._file:
+            self._file.executemany("UPDATE texts SET value = ?, cut = ? WHERE key = ?", rows)
 
-    def finish(self, shards: int) -> None:
-        """Join the shards into the output, in order, and remove the folder."""
-        temporary = self.output.with_name(self.output.name + ".tmp")
-        files = [self.shard(i) for i in range(shards)]
-        if self.output.suffix == ".parquet":
-            _join_parquet(files, temporary)
-        else:
-            with gzip.open(temporary, "wb") if self.output.suffix == ".gz" else temporary.open("wb") as whole:
-                for file in files:
-                    with file.open("rb") as part:
-                        shutil.copyfileobj(part, whole)  # type: ignore[misc]
-        _sync(temporary)
-        os.replace(temporary, self.output)
-        self._scores.close()
-        shutil.rmtree(self.folder)
+    def done(self, shard: int) -> bool:
+        """Whether all texts of a shard are scored."""
+        row = self._file.execute("SELECT done FROM shards WHERE number = ?", (shard,)).fetchone()
+        return row is not None and bool(row[0])
 
-    def discard(self) -> None:
-        """Remove the folder: there was nothing to keep."""
-        self._scores.close()
-        shutil.rmtree(self.folder)
+    def mark_done(self, shard: int) -> None:
+        """All texts of a shard are scored."""
+        with self._file:
+            self._file.execute("UPDATE shards SET done = 1 WHERE number = ?", (shard,))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def remove(self) -> None:
+        """Delete the file."""
+        remove_part(self.path)
+
+    def _read_manifest(self) -> dict[str, Any] | None:
+        with self.path.open("rb") as file:
+            head = file.read(16)
+        if head and head != b"SQLite format 3\0":
+            raise DataError(f"{self.path} exists and is no part of a scoring run; move it away")
+        self._file = sqlite3.connect(self.path, timeout=60)
+        try:
+            return self.manifest
+        except sqlite3.DatabaseError:
+            return None
+        finally:
+            self.close()
+
+    def _about(self, name: str) -> str | None:
+        row = self._file.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def _say(self, name: str, value: str) -> None:
+        with self._file:
+            self._file.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))
+
+
+def remove_part(path: Path) -> None:
+    """Delete a part's file and what SQLite keeps beside it."""
+    for end in ("-journal", ""):
+        path.with_name(path.name + end).unlink(missing_ok=True)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -104,30 +184,7 @@ def replace_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _tables(files: Sequence[Path]) -> Iterator[Any]:
-    import pyarrow
-
-    for file in files:
-        with file.open("rb") as part:
-            yield pyarrow.Table.from_pylist([json.loads(line) for line in part])
-
-
-def _join_parquet(files: Sequence[Path], target: Path) -> None:
-    """Two passes: the columns' common types first, then one row group a shard."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        schema = pyarrow.unify_schemas([table.schema for table in _tables(files)], promote_options="permissive")
-    except pyarrow.ArrowException as error:
-        raise DataError(f"the rows fit no single Parquet schema ({error}); write to .jsonl instead") from error
-    with pyarrow.parquet.ParquetWriter(target, schema) as writer:
-        for file in files:
-            with file.open("rb") as part:
-                rows = [json.loads(line) for line in part]
-            writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+def _portions(keys: Sequence[bytes]) -> Iterator[list[bytes]]:
+    left = iter(dict.fromkeys(keys))
+    while some := list(islice(left, KEYS_A_QUERY)):
+        yield some

@@ -1,29 +1,38 @@
-"""Batch scoring of files: every row once, in order, whatever happens on the way."""
+"""Batch scoring of files: every row once, in order, whatever happens on the way.
+
+score_file(model, "in.jsonl", "out.jsonl")                     one process
+score_part(model, "in.jsonl", "out.jsonl", part=Part(2, 8))    the second of eight processes, on any machine
+join_parts("in.jsonl", "out.jsonl", 8)                         when all eight are done
+"""
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from reward_models.data.faults import BadRow, RowFault, bad_row
-from reward_models.data.files import read_rows
 from reward_models.data.quarantine import Quarantine
 from reward_models.errors import DataError
 from reward_models.folder import HEAD_INFO
-from reward_models.formatting import Encoded
+from reward_models.formatting import Formatter, Text
 from reward_models.model import RewardModel
+from reward_models.score_input import ScoringInput, ScoringRow, file_digest
+from reward_models.score_output import write_rows
 from reward_models.score_rows import Columns
-from reward_models.score_store import ScoreStore
+from reward_models.score_store import Kept, Part, ScoreStore, remove_part
 from reward_models.scoring_settings import ScoringSettings, check_files
 
-__all__ = ["ScoringReport", "ScoringSettings", "check_files", "score_file"]
+__all__ = ["Part", "ScoringReport", "ScoringSettings", "check_files", "join_parts", "score_file", "score_part"]
+
+Progress = Callable[[int], None]
+
+
+def silent(rows: int) -> None:
+    """Show nothing."""
 
 
 @dataclass
@@ -46,125 +55,173 @@ def score_file(
     output: str | Path,
     settings: ScoringSettings | None = None,
     model_name: str | Path = "",
-    progress: Callable[[int], None] = lambda rows: None,
+    progress: Progress = silent,
 ) -> ScoringReport:
     """Score a JSONL or Parquet file (also .gz) into another, rows in the same order with score columns added.
 
     Rows hold prompt and completion(s), or prompt, chosen and rejected; any other preference shape is first brought to
-    the latter. Memory holds ``shard_rows`` rows. A killed run goes on from its last shard when called again. A score
+    the latter. Memory holds about ``shard_rows`` texts. A killed run goes on where it was when called again. A score
     that is not finite becomes null and is counted.
 
     Raises:
         DataError: an unknown format, a bad row (with "raise"), no rows, or a column that exists already.
     """
+    part = score_part(model, source, output, settings, model_name, progress=progress)
+    return join_parts(source, output, 1, [part])
+
+
+def score_part(
+    model: RewardModel,
+    source: str | Path,
+    output: str | Path,
+    settings: ScoringSettings | None = None,
+    model_name: str | Path = "",
+    part: Part = Part(),
+    progress: Progress = silent,
+) -> ScoringReport:
+    """Score one part of a file into ``OUTPUT.shard-i-of-n``, for `join_parts`.
+
+    Raises:
+        DataError: as `score_file` does.
+    """
     settings = settings or ScoringSettings()
     source, output = Path(source), Path(output)
     check_files(source, output)
     output.parent.mkdir(parents=True, exist_ok=True)
+    formatter = model.formatter(settings.max_length)
     manifest = {
         "input": file_digest(source),
         "model": model_digest(model, model_name),
-        "format": output.name[output.name.index(".") :],
+        "heads": list(model.names),
         "settings": asdict(settings),
+        "parts": part.count,
     }
-    store = ScoreStore(output, manifest)
+    path = part.path(output)
+    bad = Quarantine(path.with_name(path.name + ".quarantine.jsonl"))
+    rows = ScoringInput(source, Columns(model.names, settings.prefix), settings, bad)
+    store = ScoreStore(path, manifest)
     report = ScoringReport()
-    columns = Columns(model.names, settings.prefix)
-    quarantine = Quarantine(output.with_name(output.name + ".quarantine.jsonl"))
-    with quarantine:
-        good = _good_rows(source, columns, settings.on_bad_row, quarantine)
-        shards = 0
-        while rows := list(islice(good, settings.shard_rows)):
-            if store.shard(shards).exists():
-                report.resumed_rows += len(rows)
-            else:
-                store.write_shard(shards, _scored(model, rows, columns, settings, store, shards, report))
-            shards += 1
-            report.rows += len(rows)
-            progress(report.rows)
-        report.quarantined = quarantine.count
-    if not shards:
-        store.discard()
-        raise DataError(f"{source}: no rows to score")
-    store.finish(shards)
+    try:
+        with bad:
+            for shard, content in enumerate(rows.shards()):
+                store.register(shard, [key for row in content for key in row.keys])
+                if part.owns(shard):
+                    report.rows += len(content)
+                    if store.done(shard):
+                        report.resumed_rows += len(content)
+                    else:
+                        _score_shard(model, formatter, content, shard, store, settings.batch_tokens, report)
+                    progress(report.rows)
+        store.finish()
+    finally:
+        store.close()
+        # The join lists bad rows, once for all parts.
+        for kind in ("quarantine", "unread"):
+            path.with_name(f"{path.name}.{kind}.jsonl").unlink(missing_ok=True)
     return report
 
 
-def _scored(
+def _score_shard(
     model: RewardModel,
-    rows: list[dict[str, Any]],
-    columns: Columns,
-    settings: ScoringSettings,
-    store: ScoreStore,
+    formatter: Formatter,
+    rows: list[ScoringRow],
     shard: int,
+    store: ScoreStore,
+    batch_tokens: int,
     report: ScoringReport,
-) -> list[dict[str, Any]]:
-    formatter = model.formatter(settings.max_length)
-    keys: list[list[bytes]] = []
-    wanted: dict[bytes, Encoded] = {}
-    for row in rows:
-        encoded = [formatter.encode(row["prompt"], text) for text in columns.completions_of(row)]
-        report.truncated += sum(bool(e.prompt_cut or e.response_cut) for e in encoded)
-        keys.append([hashlib.sha256(np.asarray(e.input_ids, dtype="<i4").tobytes()).digest() for e in encoded])
-        wanted |= dict(zip(keys[-1], encoded, strict=True))
-    # Batches are made of what the shards before this one lack, so that they are the same when a killed run goes on.
-    scores, interrupted = store.known(list(wanted), shard)
-    missing = [key for key in wanted if key not in scores]
-    scores |= interrupted
-    scored = 0
-    for batch in model.batches([wanted[key] for key in missing], settings.batch_tokens):
-        chosen = [missing[i] for i in batch.rows]
-        if all(key in scores for key in chosen):
+) -> None:
+    texts: dict[bytes, tuple[Text, Text]] = {
+        key: (row.row["prompt"], text) for row in rows for key, text in zip(row.keys, row.texts, strict=True)
+    }
+    known = store.known(list(texts))
+    # Batches are made of all texts that belong to this shard, so that they are the same when a killed run goes on.
+    own = [key for key in texts if known[key].shard == shard]
+    encoded = formatter.encode_many(*zip(*(texts[key] for key in own), strict=True)) if own else []
+    for batch in model.batches(encoded, batch_tokens):
+        keys = [own[i] for i in batch.rows]
+        if all(known[key].scores is not None for key in keys):
             continue
-        values = model.score_batch(batch)
-        store.remember(chosen, values, shard)
-        scores |= dict(zip(chosen, values.tolist(), strict=True))
-        report.tokens += sum(len(wanted[key].input_ids) for key in chosen)
-        scored += len(chosen)
-    report.scored += scored
-    report.reused += sum(map(len, keys)) - scored
-    finished = []
-    for row, own in zip(rows, keys, strict=True):
-        clean = [[value if math.isfinite(value) else None for value in scores[key]] for key in own]
-        report.not_finite += sum(value is None for values in clean for value in values)
-        finished.append(columns.with_scores(row, clean))
-    return finished
+        chosen = [encoded[i] for i in batch.rows]
+        store.remember(keys, model.score_batch(batch), [bool(e.prompt_cut or e.response_cut) for e in chosen])
+        report.tokens += sum(len(e.input_ids) for e in chosen)
+        report.scored += len(keys)
+    store.mark_done(shard)
 
 
-def _good_rows(source: Path, columns: Columns, on_bad_row: str, quarantine: Quarantine) -> Iterator[dict[str, Any]]:
-    for number, row in _rows(source, on_bad_row, quarantine):
-        bad = row if isinstance(row, BadRow) else None
-        if bad is None:
-            try:
-                columns.completions_of(row)
-            except RowFault as fault:
-                bad = bad_row(str(source), number, row, fault)
-        if bad is None:
-            yield row
-        elif on_bad_row == "quarantine":
-            quarantine.add(bad)
-        else:
-            raise DataError(f"{bad}. Mend the row, or set on_bad_row to quarantine.")
+def join_parts(
+    source: str | Path, output: str | Path, count: int, parts: list[ScoringReport] | None = None
+) -> ScoringReport:
+    """Write the output from the files of all ``count`` parts, then remove them. Needs no model.
+
+    Raises:
+        DataError: a part that is missing, not finished, or of another input, model or setting.
+    """
+    source, output = Path(source), Path(output)
+    check_files(source, output)
+    stores = [ScoreStore(Part(number, count).path(output)) for number in range(1, count + 1)]
+    try:
+        manifest = _common_manifest(stores, source)
+        settings = ScoringSettings(**manifest["settings"])
+        columns = Columns(tuple(manifest["heads"]), settings.prefix)
+        report = ScoringReport()
+
+        def finished() -> Iterator[list[dict[str, Any]]]:
+            vars(report).update(vars(ScoringReport()))
+            with Quarantine(output.with_name(output.name + ".quarantine.jsonl")) as bad:
+                for content in ScoringInput(source, columns, settings, bad).shards():
+                    known = _scores(stores, [key for row in content for key in row.keys])
+                    yield [_finish(row, known, columns, report) for row in content]
+                report.quarantined = bad.count
+
+        empty = next(finished(), None) is None
+        if not empty:
+            write_rows(output, finished)
+    finally:
+        for store in stores:
+            store.close()
+    for path in output.parent.glob(glob.escape(output.name) + ".shard-*-of-*"):
+        remove_part(path)
+    if empty:
+        raise DataError(f"{source}: no rows to score")
+    for name in ("resumed_rows", "scored", "tokens"):
+        setattr(report, name, sum(getattr(part, name) for part in parts or ()))
+    report.reused -= report.scored
+    return report
 
 
-def _rows(source: Path, on_bad_row: str, quarantine: Quarantine) -> Iterable[tuple[int, Any]]:
-    first = next((row for _, row in read_rows(source) if not isinstance(row, BadRow)), None)
-    if isinstance(first, dict) and "prompt" not in first:
-        from reward_models.data import load_preferences
+def _common_manifest(stores: list[ScoreStore], source: Path) -> dict[str, Any]:
+    manifest = stores[0].manifest
+    for store in stores:
+        if not store.complete:
+            raise DataError(f"{store.path} is not finished; run that part again to go on")
+        if store.manifest != manifest:
+            raise DataError(f"{store.path} belongs to another input, model or setting than {stores[0].path}")
+    if file_digest(source) != manifest["input"]:
+        raise DataError(f"{source} is not what was scored; join with the same input")
+    return manifest
 
-        beside = quarantine.path.with_name(quarantine.path.name.replace(".quarantine.", ".unread."))
-        pairs = load_preferences(str(source), streaming=True, on_bad_row=on_bad_row, quarantine_path=beside)
-        return ((number, dict(pair)) for number, pair in enumerate(pairs, start=1))
-    return read_rows(source)
+
+def _scores(stores: list[ScoreStore], keys: list[bytes]) -> dict[bytes, Kept]:
+    first = stores[0].known(keys)
+    found: dict[bytes, Kept] = {}
+    for place, store in enumerate(stores):
+        own = [key for key, kept in first.items() if kept.shard % len(stores) == place]
+        found |= store.known(own) if place else {key: first[key] for key in own}
+    return found
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-        return digest.hexdigest()
+def _finish(row: ScoringRow, known: dict[bytes, Kept], columns: Columns, report: ScoringReport) -> dict[str, Any]:
+    scores: list[list[float | None]] = []
+    for key in row.keys:
+        values = known[key].scores
+        if values is None:
+            raise DataError("a text has no score although its part is finished; remove the parts and score again")
+        scores.append([value if math.isfinite(value) else None for value in values])
+    report.rows += 1
+    report.reused += len(row.keys)
+    report.truncated += sum(known[key].cut for key in row.keys)
+    report.not_finite += sum(value is None for values in scores for value in values)
+    return columns.with_scores(row.row, scores)
 
 
 def model_digest(model: RewardModel, name: str | Path) -> str:

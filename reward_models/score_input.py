@@ -1,0 +1,92 @@
+"""The input of a scoring run as shards: the same ones in every process, read one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reward_models.data.faults import BadRow, RowFault, bad_row
+from reward_models.data.files import read_rows
+from reward_models.data.quarantine import Quarantine
+from reward_models.errors import DataError
+from reward_models.formatting import Text
+from reward_models.score_rows import Columns
+from reward_models.scoring_settings import ScoringSettings
+
+
+@dataclass(frozen=True)
+class ScoringRow:
+    """A row, its texts to score, and a key for each, which is the same for the same prompt and completion."""
+
+    row: dict[str, Any]
+    texts: list[Text]
+    keys: list[bytes]
+
+
+@dataclass(frozen=True)
+class ScoringInput:
+    """A file of rows to score, read anew in each iteration; bad rows are written to ``quarantine``."""
+
+    source: Path
+    columns: Columns
+    settings: ScoringSettings
+    quarantine: Quarantine
+
+    def shards(self) -> Iterator[list[ScoringRow]]:
+        """Rows in order, ``shard_rows`` texts at a time.
+
+        A shard goes on for at most as many again until its prompt ends, since the answers to one prompt are scored
+        together.
+        """
+        size = self.settings.shard_rows
+        shard: list[ScoringRow] = []
+        texts = 0
+        for row in self._rows():
+            full = texts >= size and (row.row["prompt"] != shard[-1].row["prompt"] or texts >= 2 * size)
+            if full:
+                yield shard
+                shard, texts = [], 0
+            shard.append(row)
+            texts += len(row.texts)
+        if shard:
+            yield shard
+
+    def _rows(self) -> Iterator[ScoringRow]:
+        for number, row in self._numbered():
+            bad = row if isinstance(row, BadRow) else None
+            if bad is None:
+                try:
+                    texts = self.columns.completions_of(row)
+                    yield ScoringRow(row, texts, [_key(row["prompt"], text) for text in texts])
+                    continue
+                except RowFault as fault:
+                    bad = bad_row(str(self.source), number, row, fault)
+            if self.settings.on_bad_row != "quarantine":
+                raise DataError(f"{bad}. Mend the row, or set on_bad_row to quarantine.")
+            self.quarantine.add(bad)
+
+    def _numbered(self) -> Iterable[tuple[int, Any]]:
+        first = next((row for _, row in read_rows(self.source) if not isinstance(row, BadRow)), None)
+        if not isinstance(first, dict) or "prompt" in first:
+            return read_rows(self.source)
+        from reward_models.data import load_preferences
+
+        path = self.quarantine.path
+        unread = path.with_name(path.name.replace(".quarantine.", ".unread."))
+        on_bad_row = self.settings.on_bad_row
+        pairs = load_preferences(str(self.source), streaming=True, on_bad_row=on_bad_row, quarantine_path=unread)
+        return ((number, dict(pair)) for number, pair in enumerate(pairs, start=1))
+
+
+def _key(prompt: Text, completion: Text) -> bytes:
+    return hashlib.blake2b(json.dumps([prompt, completion], default=str).encode(), digest_size=16).digest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
