@@ -108,9 +108,12 @@ def test_same_penalty(tmp_path: Path) -> None:
 
 
 def test_a_whole_run_is_the_same(tmp_path: Path) -> None:
-    """Three steps of Adam with accumulation 2 end at the same parameters, to 1e-5: scaling agrees as well."""
+    """Three steps of Adam with accumulation 2 end at the same parameters, to 1e-5: scaling agrees as well.
+
+    One row a completion in TRL's order: Adam divides by gradients that are near 0, where another order of sums differs.
+    """
     settings: dict[str, Any] = {"max_steps": 3, "learning_rate": 1e-3, "lr_scheduler_type": "constant"}
-    ours = trainer(tmp_path, recipe="grpo", gradient_accumulation_steps=2, **settings)
+    ours = trainer(tmp_path, recipe="grpo", gradient_accumulation_steps=2, prefix_sharing="off", **settings)
     trl = peer(tmp_path, tiny_llama(), loss_type="grpo", gradient_accumulation_steps=2, save_strategy="no", **settings)
     ours.train()
     trl.train()
