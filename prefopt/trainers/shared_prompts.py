@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reward_models.prefix_tree import Tree, TreeBatch, plant, why_not
+from reward_models.prefix_tree import TreeBatch, plant, why_not
 
 
 def order_of_groups(group: Tensor) -> Tensor:
@@ -23,29 +23,6 @@ def order_of_groups(group: Tensor) -> Tensor:
     shuffled = [members[i] for i in torch.randperm(len(members)).tolist()]
     largest = max(map(len, members))
     return torch.cat(sorted(shuffled, key=lambda rows: len(rows) < largest))
-
-
-def grow(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]], width: int) -> tuple[TreeBatch, Tensor]:
-    """Lay responses out as trees that cost least. Return them, and the place of each response among theirs, ``(B,)``.
-
-    Args:
-        prompts, responses: token ids.
-        width: of the model's hidden states.
-    """
-    trees, places = plant(prompts, responses)
-    return TreeBatch.collate([part for tree in trees for part in cheapest(tree, width)]), torch.tensor(places)
-
-
-def cheapest(tree: Tree, width: int) -> list[Tree]:
-    """Split a tree where masked attention over its long row would cost more than the prompt computed again.
-
-    A layer of width d takes about ``24 d^2`` operations a token in its matrices and ``4 d`` a pair of tokens in
-    attention, so that a row of n tokens costs ``n (6 d + n)`` in units of ``4 d``.
-    """
-    size = len(tree.prompt)
-    total = len(tree) - size
-    splits = [tree.split(size + -(-total // parts)) for parts in range(1, len(tree.responses) + 1)]
-    return min(splits, key=lambda rows: sum(len(row) * (6 * width + len(row)) for row in rows))
 
 
 def tree_outputs(
@@ -67,12 +44,13 @@ def tree_outputs(
         ``(B, L)`` each, in the order of the completions, L the tokens of the longest.
     """
     inner = getattr(model, "module", model)
-    trees, places = grow(prompts, completions, inner.config.get_text_config().hidden_size)
-    trees = trees.to(next(inner.parameters()).device)
+    rows, order = plant(prompts, completions, width=inner.config.get_text_config().hidden_size)
+    device = next(inner.parameters()).device
+    trees, places = TreeBatch.collate(rows).to(device), torch.tensor(order, device=device)
     found = model(trees=trees, statistics=("entropies",) if entropies else (), temperature=temperature)
 
     def lay_out(values: Tensor) -> Tensor:
-        return trees.by_response(values.to(trees.lengths.device))[0][places.to(trees.lengths.device)]
+        return trees.by_response(values.to(device))[0][places]
 
     return lay_out(found["logps"]), lay_out(found["entropies"]) if entropies else None
 

@@ -100,9 +100,14 @@ def build(rows: int, ours: bool, **settings: Any) -> GRPOTrainer:
         )
 
 
-def prepare(rows: int = 8) -> Sides:
+def side(ours: bool) -> Side:
+    """Ours or TRL's, micro-batches of 8 completions."""
+    return Side(build(8, True) if ours else build(8, False, activation_checkpointing=False))
+
+
+def prepare() -> Sides:
     """Ours and TRL."""
-    SIDES[:] = [Side(build(rows, True)), Side(build(rows, False, activation_checkpointing=False))]
+    SIDES[:] = [side(True), side(False)]
     return SIDES[0], SIDES[1]
 
 
@@ -139,6 +144,7 @@ ROW = Row(
     peer="trl",
     settings="GRPOTrainer, loss_type grpo (float32, no checkpointing on either side)",
     prepare=prepare,
+    memory=(partial(side, True), partial(side, False)),
     reach=2.5,
     runs=3,
     limit=round(limit(), 2),
