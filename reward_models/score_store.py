@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ CREATE TABLE shards (number INTEGER PRIMARY KEY, done INTEGER);
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT);
 """
 KEYS_A_QUERY = 500
+SECONDS_TO_KEEP = 1.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class ScoreStore:
             self.remove()
         new = not path.exists() or not path.stat().st_size
         self._file = sqlite3.connect(path, timeout=60)
+        self._kept = monotonic()
         if manifest is not None and new:
             self._file.executescript(f"BEGIN;{TABLES}COMMIT;")
         if manifest is not None:
@@ -106,9 +109,9 @@ class ScoreStore:
         """Take in a shard's texts; shards come in order."""
         if self._file.execute("SELECT 1 FROM shards WHERE number = ?", (shard,)).fetchone():
             return
-        with self._file:
-            self._file.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?, NULL, 0)", ((key, shard) for key in keys))
-            self._file.execute("INSERT INTO shards VALUES (?, 0)", (shard,))
+        self._file.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?, NULL, 0)", ((key, shard) for key in keys))
+        self._file.execute("INSERT INTO shards VALUES (?, 0)", (shard,))
+        self._keep()
 
     def known(self, keys: Sequence[bytes]) -> dict[bytes, Kept]:
         """What is kept of those keys that were registered."""
@@ -122,11 +125,11 @@ class ScoreStore:
         return found
 
     def remember(self, keys: Sequence[bytes], scores: Tensor, cut: Sequence[bool]) -> None:
-        """Keep scores (n, K) under their keys, at once and durably."""
+        """Keep scores (n, K) under their keys; a kill loses those of the last second at most."""
         values = scores.numpy().astype("<f4")
         rows = [(row.tobytes(), int(was_cut), key) for row, was_cut, key in zip(values, cut, keys, strict=True)]
-        with self._file:
-            self._file.executemany("UPDATE texts SET value = ?, cut = ? WHERE key = ?", rows)
+        self._file.executemany("UPDATE texts SET value = ?, cut = ? WHERE key = ?", rows)
+        self._keep()
 
     def done(self, shard: int) -> bool:
         """Whether all texts of a shard are scored."""
@@ -135,16 +138,23 @@ class ScoreStore:
 
     def mark_done(self, shard: int) -> None:
         """All texts of a shard are scored."""
-        with self._file:
-            self._file.execute("UPDATE shards SET done = 1 WHERE number = ?", (shard,))
+        self._file.execute("UPDATE shards SET done = 1 WHERE number = ?", (shard,))
+        self._keep()
 
     def close(self) -> None:
-        """Close the file."""
+        """Keep everything and close the file."""
+        self._file.commit()
         self._file.close()
 
     def remove(self) -> None:
         """Delete the file."""
         remove_part(self.path)
+
+    def _keep(self) -> None:
+        # A commit waits for the disk, longer than a small model takes for a batch.
+        if monotonic() - self._kept > SECONDS_TO_KEEP:
+            self._file.commit()
+            self._kept = monotonic()
 
     def _read_manifest(self) -> dict[str, Any] | None:
         with self.path.open("rb") as file:
@@ -157,7 +167,7 @@ class ScoreStore:
         except sqlite3.DatabaseError:
             return None
         finally:
-            self.close()
+            self._file.close()
 
     def _about(self, name: str) -> str | None:
         row = self._file.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
+
+from prefopt.errors import UserError
+
+if TYPE_CHECKING:
+    from reward_models.scoring import ScoringReport
+    from reward_models.scoring_settings import ScoringSettings
+
+ENGINES = ("local", "ray")
 
 
 @dataclass
 class Arguments:
-    """What to score with what."""
+    """What to score with what, and where."""
 
     model: str = field(metadata={"help": "reward-model folder or hub name"})
     data: str = field(metadata={"help": "rows to score: .jsonl, .json or .parquet, also .gz"})
@@ -17,6 +27,23 @@ class Arguments:
     device: str | None = field(
         default=None, metadata={"help": "cuda, mps, cpu; unset: the accelerator where there is one"}
     )
+    num_processes: int = field(default=1, metadata={"help": "processes on this machine, one a device; for ray: actors"})
+    engine: str = field(default="local", metadata={"help": "local, or ray: a Ray cluster (pip install prefopt[ray])"})
+    shard: str | None = field(
+        default=None, metadata={"help": "i/n: score part i of n into OUTPUT.shard-i-of-n, on any machine; then --join"}
+    )
+    join: int | None = field(default=None, metadata={"help": "n: join OUTPUT.shard-1-of-n to shard-n-of-n into OUTPUT"})
+
+    def check(self) -> None:
+        """Refuse what does not go together."""
+        if self.engine not in ENGINES:
+            raise UserError(f"engine must be one of {', '.join(ENGINES)}, got '{self.engine}'")
+        for name in ("num_processes", "join"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, got {value}")
+        several = self.num_processes > 1 or self.engine != "local"
+        if (self.shard is not None) + (self.join is not None) + several > 1:
+            raise UserError("--shard, --join and --num-processes (or --engine ray) exclude each other; give one")
 
 
 def run(argv: list[str]) -> int:
@@ -25,30 +52,57 @@ def run(argv: list[str]) -> int:
     from reward_models.scoring_settings import ScoringSettings, check_files
 
     arguments, settings = parse(argv, "score", Arguments, ScoringSettings)
+    arguments.check()
     check_files(Path(arguments.data), Path(arguments.output))
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from reward_models import RewardModel
-    from reward_models.devices import pick_device
-    from reward_models.scoring import score_file
-
-    model = RewardModel.from_pretrained(arguments.model).to(pick_device(arguments.device))
     started = perf_counter()
     bar = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*bar, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("rows scored", total=None)
-        report = score_file(
-            model,
-            arguments.data,
-            arguments.output,
-            settings,
-            arguments.model,
-            lambda rows: progress.update(task, completed=rows),
-        )
-    seconds = perf_counter() - started
+        report, written = _score(arguments, settings, lambda rows: progress.update(task, completed=rows))
+    _show(report, written, perf_counter() - started)
+    return 0
+
+
+def _score(
+    arguments: Arguments, settings: ScoringSettings, progress: Callable[[int], None]
+) -> tuple[ScoringReport, str]:
+    from reward_models.scoring import Part, join_parts, score_file, score_part
+
+    name, source, output = arguments.model, arguments.data, arguments.output
+    if arguments.join is not None:
+        return join_parts(source, output, arguments.join), output
+    if arguments.engine == "ray":
+        from reward_models.ray_engine import score_with_ray
+
+        actors = arguments.num_processes if arguments.num_processes > 1 else None
+        try:
+            return score_with_ray(name, source, output, settings, actors, arguments.device), output
+        except ModuleNotFoundError as error:
+            raise UserError(f"--engine ray needs the extra 'ray': pip install 'prefopt[ray]' ({error})") from error
+    if arguments.num_processes > 1:
+        from reward_models.score_processes import score_in_processes
+
+        report = score_in_processes(name, source, output, arguments.num_processes, settings, arguments.device, progress)
+        return report, output
+    part = Part() if arguments.shard is None else Part.parse(arguments.shard)
+    from reward_models import RewardModel
+    from reward_models.devices import pick_device
+
+    model = RewardModel.from_pretrained(name).to(pick_device(arguments.device))
+    if arguments.shard is None:
+        return score_file(model, source, output, settings, name, progress), output
+    report = score_part(model, source, output, settings, name, part, progress)
+    return report, str(part.path(Path(output)))
+
+
+def _show(report: ScoringReport, written: str, seconds: float) -> None:
+    from rich.console import Console
+
     console = Console()
-    console.print(f"{report.rows:,} rows to {arguments.output}; columns for {', '.join(model.names)}")
+    console.print(f"{report.rows:,} rows to {written}")
     speed = f"{report.tokens / seconds:,.0f} tokens a second" if report.tokens else "nothing left to score"
     console.print(f"{report.scored:,} texts scored, {report.reused:,} known already; {seconds:.1f} s, {speed}")
     if report.resumed_rows:
@@ -56,7 +110,6 @@ def run(argv: list[str]) -> int:
     if report.truncated:
         console.print(f"[yellow]{report.truncated:,} texts were longer than max_length and were cut")
     if report.quarantined:
-        console.print(f"[yellow]{report.quarantined:,} bad rows were left out: {arguments.output}.quarantine.jsonl")
+        console.print(f"[yellow]{report.quarantined:,} bad rows were left out: {written}.quarantine.jsonl")
     if report.not_finite:
         console.print(f"[yellow]{report.not_finite:,} scores were not finite and are null")
-    return 0
