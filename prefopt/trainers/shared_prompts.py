@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reward_models.prefix_tree import TreeBatch, plant, why_not
 
@@ -25,38 +25,55 @@ def order_of_groups(group: Tensor) -> Tensor:
     return torch.cat(sorted(shuffled, key=lambda rows: len(rows) < largest))
 
 
-def tree_outputs(
-    model: Any,
-    prompts: Sequence[Sequence[int]],
-    completions: Sequence[Sequence[int]],
-    entropies: bool,
+def reorder(batch: Mapping[str, Any], order: Tensor) -> dict[str, Any]:
+    """Put the rows of every tensor and list of a generation batch in this order."""
+
+    def take(values: Any) -> Any:
+        if values is None or (isinstance(values, Tensor) and values.ndim == 0):
+            return values
+        return values[order.to(values.device)] if isinstance(values, Tensor) else [values[i] for i in order.tolist()]
+
+    return {name: take(values) for name, values in batch.items()}
+
+
+def completion_outputs(
+    model: Any, input_ids: Tensor, attention_mask: Tensor, width: int, rows_at_once: int | None, entropies: bool,
     temperature: float,
-) -> tuple[Tensor, Tensor | None]:
-    """Return log-probabilities and, where wanted, entropies of the completions' tokens, 0 beyond a completion's end.
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """Return log-probabilities and, where wanted, entropies of completions, ``(B, width)`` each, 0 where padded.
 
     Args:
         model: has the head of `attach_tree_head`, under whatever wraps it.
-        prompts, completions: token ids, ``B`` each.
+        input_ids, attention_mask: ``(B, T)``, of which the last ``width`` columns are the completions.
+        width: padded tokens of a completion.
+        rows_at_once: completions in one forward pass; None = all.
         entropies: whether they are wanted.
         temperature: that of sampling.
-
-    Returns:
-        ``(B, L)`` each, in the order of the completions, L the tokens of the longest.
     """
+    prompts = _unpad(input_ids[:, :-width], attention_mask[:, :-width])
+    completions = _unpad(input_ids[:, -width:], attention_mask[:, -width:])
+    size = rows_at_once or len(prompts)
+    parts = [slice(start, start + size) for start in range(0, len(prompts), size)]
+    found = [_tree_outputs(model, prompts[part], completions[part], entropies, temperature) for part in parts]
+
+    def stack(name: str) -> Tensor:
+        return torch.cat([nn.functional.pad(one[name], (0, width - one[name].shape[1])) for one in found])
+
+    return stack("logps"), stack("entropies") if entropies else None
+
+
+def _tree_outputs(
+    model: Any, prompts: list[list[int]], completions: list[list[int]], entropies: bool, temperature: float
+) -> dict[str, Tensor]:
     inner = getattr(model, "module", model)
-    rows, order = plant(prompts, completions, width=inner.config.get_text_config().hidden_size)
     device = next(inner.parameters()).device
+    rows, order = plant(prompts, completions, width=inner.config.get_text_config().hidden_size)
     trees, places = TreeBatch.collate(rows).to(device), torch.tensor(order, device=device)
     found = model(trees=trees, statistics=("entropies",) if entropies else (), temperature=temperature)
-
-    def lay_out(values: Tensor) -> Tensor:
-        return trees.by_response(values.to(device))[0][places]
-
-    return lay_out(found["logps"]), lay_out(found["entropies"]) if entropies else None
+    return {name: trees.by_response(values.to(device))[0][places] for name, values in found.items()}
 
 
-def unpad(ids: Tensor, mask: Tensor) -> list[list[int]]:
-    """Return the token ids of each row where ``mask`` is set. Shape: two ``(B, T)`` -> B lists."""
+def _unpad(ids: Tensor, mask: Tensor) -> list[list[int]]:
     kept = zip(ids.tolist(), mask.bool().tolist(), strict=True)
     return [[token for token, keep in zip(*row, strict=True) if keep] for row in kept]
 

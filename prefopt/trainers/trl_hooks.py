@@ -7,7 +7,7 @@ versions of `TESTED`; on any other version construction stops with a sentence, b
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from trl.trainer.utils import (
 
 from prefopt.errors import UserError
 from prefopt.trainers.logprobs import attach_tree_head
-from prefopt.trainers.shared_prompts import order_of_groups, tree_outputs, unpad, why_separate
+from prefopt.trainers.shared_prompts import completion_outputs, order_of_groups, reorder, why_separate
 
 logger = logging.getLogger(__name__)
 TESTED = SpecifierSet(">=1.16,<1.17")
@@ -175,23 +175,21 @@ class HookedGRPOTrainer(GRPOTrainer):
         with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
             return self.token_outputs(model, batch, rows, entropies)[:2]
 
-    def shares_prompts(self, model: nn.Module, longest: int) -> bool:
+    def shares_prompts(self, model: nn.Module, longest: int, reason: str | None = None) -> bool:
         """Whether completions of one prompt are computed in one row; says once why they are not.
 
         Args:
             model: the policy or the reference.
             longest: tokens of the longest prompt and completion together.
+            reason: why they cannot be, where that is known already.
         """
         if self.args.prefix_sharing == "off":
             return False
-        reason = why_separate(self.args, self.accelerator.unwrap_model(model), longest)
-        return reason is None or self._tell(reason)
-
-    def _tell(self, reason: str) -> bool:
-        if reason not in self._told and self.accelerator.is_main_process:
+        reason = reason or why_separate(self.args, self.accelerator.unwrap_model(model), longest)
+        if reason is not None and reason not in self._told and self.accelerator.is_main_process:
+            self._told.add(reason)
             logger.warning("every completion computes its prompt again: %s", reason)
-        self._told.add(reason)
-        return False
+        return reason is None
 
     def forget_reward_metrics(self) -> None:
         """Drop what TRL logs of a weighted sum of rewards and of advantages that do not act here."""
@@ -236,7 +234,7 @@ class HookedGRPOTrainer(GRPOTrainer):
         batch = split_pixel_values_by_grid(self._generate_and_score_completions(generation_batch))
         longest = batch["prompt_ids"].size(1) + batch["completion_ids"].size(1)
         if self.shares_prompts(self.model, longest):
-            batch = _reorder(batch, order_of_groups(batch["group"]))
+            batch = reorder(batch, order_of_groups(batch["group"]))
         else:
             batch = shuffle_sequence_dict(batch)
         self._buffered_inputs = [unsplit_pixel_values_by_grid(part) for part in split_tensor_dict(batch, steps)]
@@ -253,27 +251,17 @@ class HookedGRPOTrainer(GRPOTrainer):
         compute_aux_loss: bool = False,
         **images: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        plain = any(value is not None for value in images.values()) and "images are inputs of the model"
-        plain = plain or (compute_aux_loss and "the experts' balancing loss counts the tokens of every row")
-        if (plain and not self._tell(plain)) or not self.shares_prompts(model, input_ids.size(1)):
-            outputs: tuple[Tensor, Tensor | None, Tensor | None] = super()._get_per_token_logps_and_entropies(
-                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss,
-                **images,
-            )  # fmt: skip
-            return outputs
-        prompts = unpad(input_ids[:, :-logits_to_keep], attention_mask[:, :-logits_to_keep])
-        completions = unpad(input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:])
-        size = batch_size or len(prompts)
-        found = []
-        for part in (slice(start, start + size) for start in range(0, len(prompts), size)):
+        reason = "the experts' balancing loss counts the tokens of every row" if compute_aux_loss else None
+        if any(value is not None for value in images.values()):
+            reason = "the model reads images, or types of tokens"
+        if self.shares_prompts(model, input_ids.size(1), reason):
+            rows = (input_ids, attention_mask, logits_to_keep, batch_size)
             with self.accelerator.autocast():
-                found.append(tree_outputs(model, prompts[part], completions[part], compute_entropy, self.temperature))
-        logps, entropies = zip(*found, strict=True)
-        return (
-            _stack(logps, logits_to_keep, input_ids.device),
-            _stack(entropies, logits_to_keep, input_ids.device) if compute_entropy else None,
-            None,
+                return *completion_outputs(model, *rows, compute_entropy, self.temperature), None
+        outputs: tuple[Tensor, Tensor | None, Tensor | None] = super()._get_per_token_logps_and_entropies(
+            model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss, **images
         )
+        return outputs
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         return self.micro_batch_loss(model, inputs)
@@ -301,19 +289,3 @@ class HookedGRPOTrainer(GRPOTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.load_progress(Path(checkpoint))
-
-
-def _reorder(batch: Mapping[str, Any], order: Tensor) -> dict[str, Any]:
-    """Put the rows of every tensor and list of a generation batch in this order."""
-
-    def take(values: Any) -> Any:
-        if values is None or (isinstance(values, Tensor) and values.ndim == 0):
-            return values
-        return values[order.to(values.device)] if isinstance(values, Tensor) else [values[i] for i in order.tolist()]
-
-    return {name: take(values) for name, values in batch.items()}
-
-
-def _stack(parts: Sequence[Tensor], width: int, device: torch.device) -> Tensor:
-    """Pad with 0 to one width and stack."""
-    return torch.cat([nn.functional.pad(part, (0, width - part.shape[1])).to(device) for part in parts])

@@ -15,7 +15,7 @@ from prefopt import recipes
 from prefopt.errors import UserError
 from prefopt.trainers import trl_hooks
 from prefopt.trainers.online import OnlineTrainer
-from prefopt.trainers.shared_prompts import order_of_groups
+from prefopt.trainers.shared_prompts import order_of_groups, reorder
 from tests.tiny import tiny_gpt2, tiny_llama
 from tests.trainers.online.support import GROUP, config, fixed_rollouts, furthest, losses, prompts, trainer, weights
 from tests.trainers.online.test_logs import EntropyBonus
@@ -57,6 +57,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "peft_config": LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"),
     },
     "checkpointing": {"model": tiny_llama, "gradient_checkpointing": True},
+    "adapter, checkpointing": {
+        "model": tiny_llama,
+        "peft_config": LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"),
+        "gradient_checkpointing": True,
+    },
     "temperature": {"model": tiny_llama, "temperature": 0.7},
     "less than a group": {"model": tiny_llama, "per_device_train_batch_size": 2},
     "entropies act": {"model": tiny_llama, "objective": recipes.build("grpo", regularise=EntropyBonus())},
@@ -102,7 +107,7 @@ def test_same_run(settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.
     """
 
     def same_order(batch: dict[str, Any]) -> dict[str, Any]:
-        return trl_hooks._reorder(batch, order_of_groups(batch["group"]))
+        return reorder(batch, order_of_groups(batch["group"]))
 
     monkeypatch.setattr(trl_hooks, "shuffle_sequence_dict", same_order)
     settings = {"recipe": RECIPE, "gradient_accumulation_steps": 2, "optim": "sgd", "learning_rate": 0.1, **settings}
