@@ -107,6 +107,7 @@ ROW = Row(
     peer="trl",
     settings="DPOTrainer, defaults (float32, no checkpointing on either side)",
     prepare=prepare,
+    memory=(ours, trl),
     reach=3.0,
     runs=2,
     extra=lambda: matrix_products(reference=True),

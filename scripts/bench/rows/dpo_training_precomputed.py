@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from scripts.bench.harness import Sides
 from scripts.bench.rows import dpo_training
 
+ours = partial(dpo_training.ours, precompute_reference=True)
+trl = partial(dpo_training.trl, precompute_ref_log_probs=True)
+
 
 def prepare() -> Sides:
     """Ours and TRL, each with its own precomputed reference."""
-    return dpo_training.ours(precompute_reference=True), dpo_training.trl(precompute_ref_log_probs=True)
+    return ours(), trl()
 
 
 ROW = replace(
@@ -19,5 +23,6 @@ ROW = replace(
     work=dpo_training.ROW.work.replace("reference included", "reference log-probabilities computed before"),
     settings="DPOTrainer, precompute_ref_log_probs (float32, no checkpointing on either side)",
     prepare=prepare,
+    memory=(ours, trl),
     extra=lambda: dpo_training.matrix_products(reference=False),
 )
