@@ -55,12 +55,13 @@ class EpochShuffle(Sampler[int]):
 class LengthBuckets(EpochShuffle):
     """A random order in which the ``unit`` rows that are taken together have similar lengths.
 
-    Rows are shuffled and cut into windows of many units; each window is sorted by length and cut into its units, and
-    the units of all windows are shuffled. A row thus has other company in every epoch, and a unit's place says nothing
-    about its length. Rows that fill no whole unit come last.
+    Rows are shuffled and cut into windows of many units; each window is sorted by length, give or take a twentieth, and
+    cut into its units, and the units of all windows are shuffled. A row thus has other company in every epoch, and
+    a unit's place says nothing about its length. Rows that fill no whole unit come last.
     """
 
     WINDOW_UNITS = 64
+    NOISE = 0.05
 
     def __init__(self, lengths: Sequence[int], unit: int, multiple: int, seed: int) -> None:
         super().__init__(len(lengths), multiple, seed)
@@ -69,12 +70,11 @@ class LengthBuckets(EpochShuffle):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         rows = torch.randperm(self.count, generator=generator).tolist()
-        whole = self.count // self.unit * self.unit
-        # At least two windows, so that a small data set is not always cut into the same units.
-        window = self.unit * max(1, min(self.WINDOW_UNITS, whole // self.unit // 2))
+        noise = (1 + self.NOISE * torch.rand(self.count, generator=generator, dtype=torch.float64)).tolist()
+        whole, window = self.count // self.unit * self.unit, self.unit * self.WINDOW_UNITS
         units: list[list[int]] = []
         for start in range(0, whole, window):
-            ordered = sorted(rows[start : min(start + window, whole)], key=self.lengths.__getitem__)
+            ordered = sorted(rows[start : min(start + window, whole)], key=lambda i: self.lengths[i] * noise[i])
             units += [ordered[i : i + self.unit] for i in range(0, len(ordered), self.unit)]
         for number in torch.randperm(len(units), generator=generator).tolist():
             yield from units[number]

@@ -180,3 +180,24 @@ def test_no_response_token_gives_nothing_and_a_gradient_of_zero():
     assert {name: value.tolist() for name, value in found.items()} == {key: [] for key in ("logps", *STATISTICS)}
     found["logps"].sum().backward()
     assert all((p.grad == 0).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_half_precision_gives_float32_near_the_exact(autocast, monkeypatch):
+    """Products in bfloat16 (8 bits of mantissa), sums in float32, also over chunks of two tokens."""
+    monkeypatch.setattr("prefopt.trainers.head_chunks.CHUNK_BYTES", 2 * 50 * 4)
+    draw = torch.Generator().manual_seed(0)
+    exact = [torch.randn(size, generator=draw).bfloat16().float().requires_grad_() for size in ((5, 8), (50, 8))]
+    targets = torch.arange(5)
+    expected = of_logits(exact[0] @ exact[1].T, targets)
+    given = [value.detach().to(torch.float32 if autocast else torch.bfloat16).requires_grad_() for value in exact]
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = next_token_statistics(given[0], targets, given[1], statistics=STATISTICS)
+    for name, value in expected.items():
+        assert found[name].dtype == torch.float32
+        torch.testing.assert_close(found[name], value, atol=0.05, rtol=0.02)
+    ours = torch.autograd.grad(weighted(found), given)
+    theirs = torch.autograd.grad(weighted(expected), exact)
+    for one, other, like in zip(ours, theirs, given, strict=True):
+        assert one.dtype == like.dtype
+        torch.testing.assert_close(one.float(), other, atol=0.05, rtol=0.05)
