@@ -135,3 +135,13 @@ def test_any_process_may_be_killed(tmp_path, source, folder, victim):
     assert all(isinstance(row["score"], float) for row in found)
     fresh = int(done.stdout.split(" texts scored")[0].split("\n")[-1].replace(",", ""))
     assert fresh <= 6000 - before
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_file():
+    """In shards of 200 rows, 50,000 rows take at most 32 MiB more than 1,000; five shards are there to warm up."""
+    from scripts.bench.growth import in_a_process
+
+    few, many = (in_a_process(count, "200") for count in (1_000, 50_000))
+    assert many["scored"] == 50 * few["scored"] == 50_000
+    assert many["peak_mib"] - few["peak_mib"] < 32
