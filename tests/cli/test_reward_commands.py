@@ -74,3 +74,32 @@ def test_bad_input_is_one_clear_line(place, capsys, command, message):
     shown = capsys.readouterr().err
     assert message in shown
     assert "Traceback" not in shown
+
+
+def test_shards_are_scored_apart_and_joined(place, capsys):
+    """Parts 2/2 and 1/2, then --join 2, give the bytes of one command."""
+    RewardModel.from_backbone("base").save_pretrained("reward")
+    command = ["score", "--model", "reward", "--data", "pairs.jsonl", "--device", "cpu", "--shard-rows", "8"]
+    assert main([*command, "--output", "whole.jsonl"]) == 0
+    for more in (["--shard", "2/2"], ["--shard", "1/2"], ["--join", "2"]):
+        assert not (place / "parts.jsonl").exists()
+        assert main([*command, "--output", "parts.jsonl", *more]) == 0
+    assert (place / "parts.jsonl").read_bytes() == (place / "whole.jsonl").read_bytes()
+    assert not list(place.glob("*.shard-*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--shard 3/2", "part 3/2 does not exist"),
+        ("--shard two", "i/n"),
+        ("--join 2", "out.jsonl.shard-1-of-2 is missing"),
+        ("--num-processes 0", "num_processes must be at least 1"),
+        ("--shard 1/2 --num-processes 2", "exclude each other"),
+        ("--engine spark", "local, ray"),
+    ],
+)
+def test_what_cannot_be_spread_is_refused(place, capsys, options, message):
+    """Exit 2 and one sentence, before a model is loaded."""
+    assert main(f"score --model base --data pairs.jsonl --output out.jsonl {options}".split()) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
