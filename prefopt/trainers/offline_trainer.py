@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,8 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
             for data, name in ((train_dataset, "training data"), (eval_dataset, "evaluation data"))
         )
         self.reference = ReferenceLogps(objective.reference, model, fresh_adapter) if self.wants_reference else None
-        self.shares_prompts = shares_prompts(model, args, train, held_out)
+        models = [model] if self.reference is None else [model, self.reference.model]
+        self.shares_prompts = shares_prompts(models, args, train, held_out)
         attach_tree_head(bare(model))
         self.measured = Tally(())
         super().__init__(
@@ -215,14 +216,15 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
         (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
 
 
-def shares_prompts(model: Any, args: OfflineConfig, *data: PairTokens | None) -> bool:
-    """Whether answers to one prompt share its tokens; where the model forbids it, the log says why."""
+def shares_prompts(models: Sequence[Any], args: OfflineConfig, *data: PairTokens | None) -> bool:
+    """Whether answers to one prompt share its tokens; where a model (None is none) forbids it, the log says why."""
     if args.prefix_sharing == "off":
         return False
-    reason = why_not(model, max(longest(None if pairs is None else pairs.rows) for pairs in data))
-    if reason is not None:
-        logger.warning("one row an answer: %s", reason)
-    return reason is None
+    tokens = max(longest(None if pairs is None else pairs.rows) for pairs in data)
+    reasons = [reason for model in models if model is not None and (reason := why_not(model, tokens)) is not None]
+    if reasons:
+        logger.warning("one row an answer: %s", reasons[0])
+    return not reasons
 
 
 def pair_metrics(prediction: EvalPrediction) -> dict[str, float]:

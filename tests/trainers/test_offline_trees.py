@@ -16,7 +16,7 @@ from prefopt.trainers.offline import AdapterArguments, OfflineTrainer, align_off
 from prefopt.trainers.pair_batches import PairBatchCollator, pairs_of
 from prefopt.trainers.reference_cache import SIDES
 from prefopt.trainers.sampling_order import EpochShuffle, LengthBuckets
-from tests.tiny import VOCABULARY_SIZE, tiny_gpt2, tiny_llama, tiny_tokenizer
+from tests.tiny import VOCABULARY_SIZE, save_tiny, tiny_gpt2, tiny_llama, tiny_tokenizer
 from tests.trainers.pairs import pairs, quiet
 
 
@@ -155,17 +155,21 @@ def test_buckets_need_little_padding():
     assert torch.corrcoef(torch.stack([firsts, place]))[0, 1].abs() < 0.3
 
 
-def test_a_model_that_takes_no_trees_gets_plain_rows_and_the_log_says_why(tmp_path, caplog):
+@pytest.mark.parametrize("role", ["policy", "reference"])
+def test_a_model_that_takes_no_trees_gets_plain_rows_and_the_log_says_why(tmp_path, caplog, role):
     torch.manual_seed(0)
-    bloom = AutoModelForCausalLM.from_config(
-        BloomConfig(vocab_size=VOCABULARY_SIZE, hidden_size=16, n_layer=1, n_head=2)
-    )
+    config = BloomConfig(vocab_size=VOCABULARY_SIZE, hidden_size=16, n_layer=1, n_head=2)
+    bloom = AutoModelForCausalLM.from_config(config)
+    folder = str(save_tiny(tmp_path / "bloom", bloom, tiny_tokenizer()))
+    settings = {} if role == "policy" else {"reference_model": folder}
+    policy = bloom if role == "policy" else tiny_llama()
     with caplog.at_level(logging.WARNING):
-        done = align_offline(bloom, pairs(4), quiet(tmp_path), tokenizer=tiny_tokenizer())
+        done = align_offline(policy, pairs(4), quiet(tmp_path, **settings), tokenizer=tiny_tokenizer())
     assert [r.message for r in caplog.records if "one row an answer" in r.message] == [
         "one row an answer: BloomForCausalLM takes no position ids, so that positions cannot restart after the prompt"
     ]
-    assert done.log[0]["loss"] == pytest.approx(0.693147, abs=1e-5)
+    equal = done.log[0]["loss"] == pytest.approx(0.693147, abs=1e-5)
+    assert equal == (role == "policy")
 
 
 def test_adapters_that_add_tokens_are_refused(tmp_path):
