@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -11,6 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from prefopt.report import palette
 from prefopt.report.palette import DARK, LIGHT
 from prefopt.report.plots.canvas import calm, draw
 from scripts.bench.harness import RESULTS
@@ -140,7 +142,7 @@ def page() -> str:
     results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
     growth = next((result for result in results if result["row"] == "growth"), None)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    style = (RESULTS.parents[2] / "prefopt" / "report" / "templates" / "style.css").read_text(encoding="utf-8")
+    style = (Path(palette.__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
     return environment.from_string(PAGE).render(
         light=LIGHT,
         dark=DARK,
