@@ -14,6 +14,7 @@ from transformers.utils import is_triton_available
 from trl.kernels.chunked_logprob import ChunkedLogProbFunction
 from trl.trainer.utils import maybe_gather_lm_head_ctx
 
+from prefopt.errors import UserError
 from prefopt.trainers.head_chunks import HeadChunks
 from reward_models.prefix_tree import TreeBatch
 
@@ -97,7 +98,11 @@ def attach_tree_head(model: Any) -> None:
     It returns what `next_token_statistics` gives for the response tokens of the trees, ``(M,)`` each, which
     `TreeBatch.by_response` lays out by response. Every other call goes where it went before. Attach it to the bare
     model, before PEFT, DDP or FSDP wrap it, so that their hooks run; once is enough.
+
+    Raises:
+        UserError: an adapter on the head, whose part of the logits would be missing.
     """
+    _plain_head(model)
     before = model.forward
 
     @wraps(type(model).forward)
@@ -114,7 +119,7 @@ def attach_tree_head(model: Any) -> None:
         inputs = {**trees.model_inputs(self.config, self.dtype), "use_cache": False}
         hidden = self.base_model(**inputs).last_hidden_state
         states, targets = trees.predicting_states(hidden)
-        head = self.get_output_embeddings()
+        head = _plain_head(self)
         weight, bias = (part.full_tensor() if isinstance(part, DTensor) else part for part in (head.weight, head.bias))
         scale, softcap = logit_transform(self.config)
         states, targets = states.to(weight.device), targets.to(weight.device)
@@ -124,3 +129,13 @@ def attach_tree_head(model: Any) -> None:
             )
 
     model.forward = MethodType(forward, model)
+
+
+def _plain_head(model: Any) -> Any:
+    head = model.get_output_embeddings()
+    if hasattr(head, "base_layer"):
+        raise UserError(
+            "the adapter changes the output head, of which weight and bias alone are read; leave lm_head out of its "
+            "target_modules (modules_to_save trains the whole head)"
+        )
+    return head

@@ -8,6 +8,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM, CohereConfig, Gemma2Config, GraniteConfig
 
+from prefopt.errors import UserError
 from prefopt.trainers.logprobs import _logps_of_chunks, _logps_of_kernel, attach_tree_head, next_token_statistics
 from reward_models.prefix_tree import Tree, TreeBatch
 from tests.tiny import tiny_gpt2, tiny_llama
@@ -201,3 +202,23 @@ def test_half_precision_gives_float32_near_the_exact(autocast, monkeypatch):
     for one, other, like in zip(ours, theirs, given, strict=True):
         assert one.dtype == like.dtype
         torch.testing.assert_close(one.float(), other, atol=0.05, rtol=0.05)
+
+
+def test_an_adapter_on_the_head_is_refused_and_a_whole_head_is_trained():
+    """A low-rank part of the head is not in its weight; a head in modules_to_save is, with the adapter on and off."""
+    on_head = get_peft_model(tiny_llama(), LoraConfig(r=4, target_modules=["q_proj", "lm_head"]))
+    with pytest.raises(UserError, match="leave lm_head out"):
+        attach_tree_head(on_head.get_base_model())
+    model = tiny_llama()
+    attach_tree_head(model)
+    settings = {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"], "init_lora_weights": False}
+    adapted = get_peft_model(model, LoraConfig(r=4, **settings))
+    with torch.no_grad():
+        model.get_output_embeddings().weight.add_(0.1)
+    found = [adapted(trees=TreeBatch.collate(TREES))["logps"]]
+    expected = [by_hand(adapted)["logps"]]
+    with adapted.disable_adapter():
+        found.append(adapted(trees=TreeBatch.collate(TREES))["logps"])
+        expected.append(by_hand(adapted)["logps"])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert (found[0] - found[1]).abs().max() > 1e-3
