@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reward_models.prefix_tree import TreeBatch, plant, why_not
+from reward_models.prefix_tree import Tree, TreeBatch, plant, why_not
 
 
 def order_of_groups(group: Tensor) -> Tensor:
@@ -34,6 +34,19 @@ def reorder(batch: Mapping[str, Any], order: Tensor) -> dict[str, Any]:
         return values[order.to(values.device)] if isinstance(values, Tensor) else [values[i] for i in order.tolist()]
 
     return {name: take(values) for name, values in batch.items()}
+
+
+def cheapest(tree: Tree, width: int) -> list[Tree]:
+    """Split a tree evenly where masked attention over its long row would cost more than its prompt computed again.
+
+    A layer of width d takes about ``24 d^2`` operations a token in its matrices and ``4 d`` a pair of tokens in
+    attention, so that a row of n tokens costs ``n (6 d + n)`` in units of ``4 d``. A group is small enough to try every
+    number of parts, and too small for a limit on the tokens of a tree: that would leave rests, which are padded.
+    """
+    prompt = len(tree.prompt)
+    completions = len(tree) - prompt
+    splits = [tree.split(prompt + -(-completions // parts)) for parts in range(1, len(tree.responses) + 1)]
+    return min(splits, key=lambda rows: len(rows) * max(map(len, rows)) * (6 * width + max(map(len, rows))))
 
 
 def completion_outputs(
@@ -67,7 +80,9 @@ def _tree_outputs(
 ) -> dict[str, Tensor]:
     inner = getattr(model, "module", model)
     device = next(inner.parameters()).device
-    rows, order = plant(prompts, completions, width=inner.config.get_text_config().hidden_size)
+    hidden = inner.config.get_text_config().hidden_size
+    whole, order = plant(prompts, completions)
+    rows = [part for tree in whole for part in cheapest(tree, hidden)]
     trees, places = TreeBatch.collate(rows).to(device), torch.tensor(order, device=device)
     found = model(trees=trees, statistics=("entropies",) if entropies else (), temperature=temperature)
     return {name: trees.by_response(values.to(device))[0][places] for name, values in found.items()}
