@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from torch import Tensor
 
 from prefopt import recipes
 from prefopt.errors import UserError
 from prefopt.trainers import trl_hooks
 from prefopt.trainers.online import OnlineTrainer
-from prefopt.trainers.shared_prompts import cheapest, order_of_groups, reorder
+from prefopt.trainers.shared_prompts import cheapest, order_of_groups, reorder, why_separate
 from reward_models.prefix_tree import Tree
 from tests.tiny import tiny_gpt2, tiny_llama
 from tests.trainers.online.support import GROUP, config, fixed_rollouts, furthest, losses, prompts, trainer, weights
@@ -205,6 +206,25 @@ def test_where_a_tree_would_be_wrong(tmp_path: Path, caplog: pytest.LogCaptureFi
         "every completion computes its prompt again: LlamaModel has a sliding window of 4 tokens, shorter than a "
         "prompt with its response"
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [({"torch_compile": True}, "torch_compile would compile anew"), ({"cast_lm_head_to_fp32": True}, "cast_lm_head")],
+    ids=str,
+)
+def test_settings_without_trees(settings: dict[str, bool], reason: str) -> None:
+    """Each says why; without them, a tree is exact for a Llama."""
+    plain = {"torch_compile": False, "cast_lm_head_to_fp32": False}
+    assert why_separate(SimpleNamespace(**plain), tiny_llama(), 9) is None
+    assert reason in str(why_separate(SimpleNamespace(**{**plain, **settings}), tiny_llama(), 9))
+
+
+def test_a_learned_prompt_has_no_trees() -> None:
+    """PEFT puts its virtual tokens before every row, and knows nothing of a row's parts."""
+    adapter = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    settings = SimpleNamespace(torch_compile=False, cast_lm_head_to_fp32=False)
+    assert "learns a prompt" in str(why_separate(settings, get_peft_model(tiny_llama(), adapter), 9))
 
 
 def test_bad_setting(tmp_path: Path) -> None:
