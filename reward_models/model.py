@@ -28,6 +28,8 @@ from reward_models.prefix_tree import Bundle, TreeBatch, bundles, why_not
 
 logger = logging.getLogger(__name__)
 
+CPU_BATCH_TOKENS = 2048
+
 
 class RewardModel(nn.Module):
     """Backbone, pooling, K heads and the tokenizer that belongs to them.
@@ -209,8 +211,11 @@ class RewardModel(nn.Module):
     def batches(self, rows: Sequence[Encoded], budget: int) -> list[Bundle]:
         """Group rows into batches of at most ``budget`` tokens, padding counted, the longest first.
 
-        Responses to one prompt share its tokens where the model allows it.
+        Responses to one prompt share its tokens where the model allows it. On a CPU a batch holds at most 2,048 tokens
+        (or one row): larger ones fall out of its caches and take longer.
         """
+        if self.device.type == "cpu":
+            budget = min(budget, CPU_BATCH_TOKENS)
         prompts = [row.input_ids[: row.response_start] for row in rows]
         responses = [row.input_ids[row.response_start :] for row in rows]
         share = self.shares_prompts(max((len(row.input_ids) for row in rows), default=0))

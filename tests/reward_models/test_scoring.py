@@ -49,9 +49,9 @@ def test_batches_stay_under_the_budget_and_hold_every_row_once():
 
 
 def test_a_tree_is_as_long_as_costs_least():
-    """Width 384, prompt 64: sqrt(6 * 384 * 64) = sqrt(147456) = 384, and no length near it costs less a token."""
-    cost = {rows: (1 + 64 / rows) * (24 * 384**2 + 4 * 384 * rows) for rows in range(100, 1000)}
-    assert cheapest_tree(384, 64) == min(cost, key=cost.__getitem__) == 384
+    """Width 384, prompt 64: sqrt(16 * 384 * 64) = sqrt(393216) = 627.07, and no other length costs less a token."""
+    cost = {tokens: (1 + 64 / tokens) * (16 * 384 + tokens) for tokens in range(100, 2000)}
+    assert cheapest_tree(384, 64) == min(cost, key=cost.__getitem__) == 627
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz", "out.parquet"])
