@@ -148,6 +148,7 @@ ROW = Row(
     reach=2.5,
     runs=3,
     limit=round(limit(), 2),
-    limit_reason="multiplications in layers and head, the peer's over those needed; 3.49 in tokens alone",
+    limit_reason="multiplications in layers and head, the peer's over those needed (3.49 in tokens alone); the peer's "
+    "other passes over the logits of prompts and padding come on top",
     extra=agreement,
 )
