@@ -15,7 +15,9 @@ OUTPUTS = (".jsonl", ".jsonl.gz", ".parquet")
 class ScoringSettings:
     """How to batch and what to do with bad rows. They are part of what a resumed run must agree on."""
 
-    batch_tokens: int = field(default=16384, metadata={"help": "most tokens in one forward pass, padding counted; a CPU takes 2,048"})
+    batch_tokens: int = field(
+        default=16384, metadata={"help": "most tokens in one forward pass, padding counted; a CPU takes 2,048"}
+    )
     shard_rows: int = field(default=4096, metadata={"help": "rows in memory at once; several completions count each"})
     max_length: int | None = field(
         default=None, metadata={"help": "longest prompt + completion in tokens; unset: as in training"}
