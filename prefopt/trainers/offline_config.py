@@ -15,7 +15,7 @@ from prefopt.trainers.pair_statistics import needed_statistics
 
 OverLength = Literal["truncate_prompt", "truncate_response", "refuse"]
 OnBadRow = Literal["raise", "quarantine"]
-PrefixSharing = Literal["auto", "off"]
+PrefixSharing = Literal["auto", "never"]
 Order = Literal["group_by_length", "random", "sequential"]
 
 
@@ -61,7 +61,7 @@ class OfflineConfig(TrainingArguments):
         default="auto",
         metadata={
             "help": "auto: answers to one prompt share its tokens wherever the model allows it, with the same result; "
-            "off: one row an answer"
+            "never: one row an answer"
         },
     )
     train_sampling_strategy: str = field(

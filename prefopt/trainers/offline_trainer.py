@@ -218,7 +218,7 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
 
 def shares_prompts(models: Sequence[Any], args: OfflineConfig, *data: PairTokens | None) -> bool:
     """Whether answers to one prompt share its tokens; where a model (None is none) forbids it, the log says why."""
-    if args.prefix_sharing == "off":
+    if args.prefix_sharing == "never":
         return False
     tokens = max(longest(None if pairs is None else pairs.rows) for pairs in data)
     reasons = [reason for model in models if model is not None and (reason := why_not(model, tokens)) is not None]

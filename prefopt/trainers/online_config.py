@@ -79,7 +79,7 @@ class OnlineConfig(AdapterArguments, GRPOConfig):
     prefix_sharing: str = field(
         default="auto",
         metadata={
-            "help": "auto computes a prompt once for its completions where the model allows it; off once for each"
+            "help": "auto computes a prompt once for its completions where the model allows it; never: once for each"
         },
     )
     num_generations: int = field(default=8, metadata={"help": "completions a prompt"})
@@ -143,8 +143,8 @@ class OnlineConfig(AdapterArguments, GRPOConfig):
     def _check_ranges(self) -> None:
         if self.lora_dropout and self.disable_dropout and self.use_peft:
             raise UserError("lora_dropout has no effect with disable_dropout: true; set disable_dropout: false")
-        if self.prefix_sharing not in ("auto", "off"):
-            raise UserError(f"prefix_sharing must be auto or off, not '{self.prefix_sharing}'")
+        if self.prefix_sharing not in ("auto", "never"):
+            raise UserError(f"prefix_sharing must be auto or never, not '{self.prefix_sharing}'")
         if not 0 <= self.max_unscored <= 1:
             raise UserError(f"max_unscored is a share between 0 and 1, not {self.max_unscored}")
         if self.unscored_window < 1 or self.max_non_finite < 1:

@@ -183,7 +183,7 @@ class HookedGRPOTrainer(GRPOTrainer):
             longest: tokens of the longest prompt and completion together.
             reason: why they cannot be, where that is known already.
         """
-        if self.args.prefix_sharing == "off":
+        if self.args.prefix_sharing == "never":
             return False
         reason = reason or why_separate(self.args, self.accelerator.unwrap_model(model), longest)
         if reason is not None and reason not in self._told and self.accelerator.is_main_process:

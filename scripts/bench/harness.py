@@ -38,7 +38,7 @@ class Row:
         reach: ratio to reach. limit: what it cannot exceed, with the reason in ``limit_reason``.
         prepare: builds ``(ours, peer)``.
         memory: builds ours and builds the peer, where peak memory is to be compared.
-        runs: alternating runs, after one of each that is not counted.
+        runs: alternating runs. warm_up: one of each before, which is not counted.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Row:
     limit: float | None = None
     limit_reason: str = ""
     runs: int = 3
+    warm_up: bool = True
     threads: tuple[int, ...] = (1, 2)
     memory: tuple[Callable[[], Callable[[], Any]], Callable[[], Callable[[], Any]]] | None = None
     extra: Callable[[], dict[str, Any]] = field(default=dict)
@@ -64,9 +65,12 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def alternate(ours: Callable[[], Any], peer: Callable[[], Any], runs: int) -> list[tuple[float, float]]:
-    """``runs`` pairs of seconds ``(ours, peer)``, after one warm-up of each."""
-    ours(), peer()
+def alternate(
+    ours: Callable[[], Any], peer: Callable[[], Any], runs: int, warm_up: bool = True
+) -> list[tuple[float, float]]:
+    """``runs`` pairs of seconds ``(ours, peer)``, after one warm-up of each where wanted."""
+    if warm_up:
+        ours(), peer()
     return [(seconds(ours), seconds(peer)) for _ in range(runs)]
 
 
@@ -93,7 +97,7 @@ def run(row: Row) -> dict[str, Any]:
     for number in row.threads:
         with threads(number):
             ours, peer = row.prepare()
-            times = alternate(ours, peer, row.runs)
+            times = alternate(ours, peer, row.runs, row.warm_up)
         measured.append(
             {
                 "threads": number,

@@ -58,7 +58,7 @@ def test_steps_equal_those_of_plain_rows(tmp_path, case):
     """
     make, settings = CASES[case]
     shared, shared_weights = trained(tmp_path, make(), "auto", **settings)
-    plain, plain_weights = trained(tmp_path, make(), "off", **settings)
+    plain, plain_weights = trained(tmp_path, make(), "never", **settings)
     for step, (one, other) in enumerate(zip(shared, plain, strict=True)):
         assert one.keys() == other.keys()
         for name in one.keys() - ({"rewards/accuracy"} if step == 0 else set()):
@@ -181,7 +181,7 @@ def test_adapters_that_add_tokens_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"prefix_sharing": "on"}, "prefix_sharing must be one of auto, off"),
+        ({"prefix_sharing": "on"}, "prefix_sharing must be one of auto, never"),
         ({"train_sampling_strategy": "batch_rebalance"}, "train_sampling_strategy must be one of group_by_length"),
     ],
 )

@@ -22,7 +22,7 @@ from prefopt.trainers.sampling_order import EpochShuffle, LengthBuckets
 from scripts.bench.harness import Row, Sides
 from scripts.bench.subjects import decoder, hh_pairs, tokenizer
 
-PAIRS = 64
+PAIRS = 32
 TOGETHER = 8
 COMMON = {
     "per_device_train_batch_size": TOGETHER,
@@ -103,12 +103,13 @@ def matrix_products(reference: bool, epochs: int = 10) -> dict[str, float]:
 
 ROW = Row(
     name="dpo_training",
-    work="DPO training, 64 HH pairs, 6-layer width-384 Llama, micro-batch of 8 pairs, one epoch, reference included",
+    work="DPO training, 32 HH pairs, 6-layer width-384 Llama, micro-batch of 8 pairs, one epoch, reference included",
     peer="trl",
     settings="DPOTrainer, defaults (float32, no checkpointing on either side)",
     prepare=prepare,
     memory=(ours, trl),
     reach=3.0,
     runs=2,
+    warm_up=False,
     extra=lambda: matrix_products(reference=True),
 )

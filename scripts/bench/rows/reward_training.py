@@ -73,6 +73,8 @@ ROW = Row(
     prepare=prepare,
     memory=(ours, trl),
     reach=3.3,
+    runs=2,
+    warm_up=False,
     limit=4.0,
     limit_reason="tokens of the peer's padded rows over tokens that are needed",
 )

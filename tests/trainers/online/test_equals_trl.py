@@ -113,7 +113,7 @@ def test_a_whole_run_is_the_same(tmp_path: Path) -> None:
     One row a completion in TRL's order: Adam divides by gradients that are near 0, where another order of sums differs.
     """
     settings: dict[str, Any] = {"max_steps": 3, "learning_rate": 1e-3, "lr_scheduler_type": "constant"}
-    ours = trainer(tmp_path, recipe="grpo", gradient_accumulation_steps=2, prefix_sharing="off", **settings)
+    ours = trainer(tmp_path, recipe="grpo", gradient_accumulation_steps=2, prefix_sharing="never", **settings)
     trl = peer(tmp_path, tiny_llama(), loss_type="grpo", gradient_accumulation_steps=2, save_strategy="no", **settings)
     ours.train()
     trl.train()

@@ -80,7 +80,7 @@ def test_same_loss_gradient_and_entropies(name: str, tmp_path: Path) -> None:
         # Away from the reference, and an adapter away from zero.
         parameter.data += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3))
     for batch in filled(run):
-        one, other = (outcome(run, batch, sharing) for sharing in ("auto", "off"))
+        one, other = (outcome(run, batch, sharing) for sharing in ("auto", "never"))
         torch.testing.assert_close(one[0], other[0], atol=1e-5, rtol=0)
         torch.testing.assert_close(one[2], other[2], atol=1e-5, rtol=0)
         assert one[1].keys() == other[1].keys()
@@ -95,7 +95,7 @@ def test_same_fixed_outputs(tmp_path: Path) -> None:
     assert run.reference is not None
     batch = run._generate_and_score_completions([dict(prompts()[i // GROUP]) for i in range(12)])
     both = [run.fixed_outputs(run.model, batch)[0], run.reference.logps(batch)]
-    run.args.prefix_sharing = "off"
+    run.args.prefix_sharing = "never"
     plain = [run.fixed_outputs(run.model, batch)[0], run.reference.logps(batch)]
     for one, other in zip(both, plain, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
@@ -114,7 +114,7 @@ def test_same_run(settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(trl_hooks, "shuffle_sequence_dict", same_order)
     settings = {"recipe": RECIPE, "gradient_accumulation_steps": 2, "optim": "sgd", "learning_rate": 0.1, **settings}
     before, runs = weights(tiny_llama()), []
-    for sharing in ("auto", "off"):
+    for sharing in ("auto", "never"):
         runs.append(trainer(tmp_path, prefix_sharing=sharing, **settings))
         runs[-1].train()
     assert losses(runs[0]) == pytest.approx(losses(runs[1]), abs=1e-5)
@@ -136,7 +136,7 @@ def test_tokens_of_tools_and_empty_completions(tmp_path: Path) -> None:
     (batch,) = filled(run)
     assert "tool_mask" in batch
     batch["completion_mask"][3] = 0
-    one, other = (outcome(run, batch, sharing) for sharing in ("auto", "off"))
+    one, other = (outcome(run, batch, sharing) for sharing in ("auto", "never"))
     torch.testing.assert_close(one[0], other[0], atol=1e-5, rtol=0)
     for label, gradient in one[1].items():
         torch.testing.assert_close(gradient, other[1][label], atol=1e-5, rtol=0)
@@ -154,7 +154,7 @@ def test_a_prompt_is_computed_once(tmp_path: Path) -> None:
         lambda module, inputs, kwargs, output: seen.append(tuple(output.last_hidden_state.shape[:2])), with_kwargs=True
     )
     run.micro_batch_loss(run.model, batch)
-    run.args.prefix_sharing = "off"
+    run.args.prefix_sharing = "never"
     run.micro_batch_loss(run.model, batch)
     assert seen == [(2, 18), (8, 9)]
 
@@ -200,7 +200,7 @@ def test_where_a_tree_would_be_wrong(tmp_path: Path, caplog: pytest.LogCaptureFi
     with caplog.at_level(logging.WARNING, logger=trl_hooks.__name__):
         run = trainer(tmp_path, model=model, max_steps=2)
         run.train()
-        trainer(tmp_path, prefix_sharing="off", max_steps=1).train()
+        trainer(tmp_path, prefix_sharing="never", max_steps=1).train()
     said = [line.getMessage() for line in caplog.records if line.name == trl_hooks.__name__]
     assert said == [
         "every completion computes its prompt again: LlamaModel has a sliding window of 4 tokens, shorter than a "
@@ -229,7 +229,7 @@ def test_a_learned_prompt_has_no_trees() -> None:
 
 def test_bad_setting(tmp_path: Path) -> None:
     """Named with its choices."""
-    with pytest.raises(UserError, match="prefix_sharing must be auto or off, not 'on'"):
+    with pytest.raises(UserError, match="prefix_sharing must be auto or never, not 'on'"):
         config(tmp_path, prefix_sharing="on")
 
 
