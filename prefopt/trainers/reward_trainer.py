@@ -16,7 +16,7 @@ from transformers import EvalPrediction, Trainer
 from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.reward_config import RewardConfig
 from prefopt.trainers.reward_data import EncodedPairs, PairCollator, encode_pairs
-from prefopt.trainers.sampling_order import LengthGrouped
+from prefopt.trainers.sampling_order import LengthBuckets
 from reward_models.backbones import position_limit
 from reward_models.freezing import disable_dropout, train_last_layers
 from reward_models.losses import PAIR_LOSSES, Centring, PairLoss
@@ -157,7 +157,7 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
             return super()._get_train_sampler(train_dataset)
         group = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return LengthGrouped(data["length"], group, seed)
+        return LengthBuckets(data["length"], group, 1, seed)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimiser of the arguments; the heads get a group of their own where they have their own rate."""

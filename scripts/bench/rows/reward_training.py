@@ -44,6 +44,11 @@ def ours() -> Callable[[], Any]:
     return one_after_another(trainer)
 
 
+def longest(words: Any, row: dict[str, str]) -> int:
+    """Tokens of the pair's longer row: what the peer's grouping by length asks for."""
+    return max(len(words(row["prompt"] + row[side])["input_ids"]) for side in ("chosen", "rejected"))
+
+
 def trl(**settings: Any) -> Callable[[], Any]:
     """Runs of TRL's trainer."""
     from trl import RewardConfig as TRLConfig
@@ -51,11 +56,12 @@ def trl(**settings: Any) -> Callable[[], Any]:
 
     words = tokenizer()
     model = classifier(len(words))
+    pairs = hh_pairs(PAIRS).map(lambda row: {"length": longest(words, row)})
 
     def trainer(seed: int) -> Any:
         own = {"output_dir": tempfile.mkdtemp(), "bf16": False, "gradient_checkpointing": False, "seed": seed}
         config = TRLConfig(**(COMMON | own | settings))
-        return TRLTrainer(model, args=config, train_dataset=hh_pairs(PAIRS), processing_class=words).train
+        return TRLTrainer(model, args=config, train_dataset=pairs, processing_class=words).train
 
     return one_after_another(trainer)
 
