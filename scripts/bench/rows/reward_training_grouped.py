@@ -10,15 +10,15 @@ from scripts.bench.rows import reward_training
 
 def prepare() -> Sides:
     """Ours and TRL grouped by length."""
-    return reward_training.ours(), reward_training.trl(train_sampling_strategy="group_by_length")
+    return reward_training.ours(), reward_training.trl(grouped=True)
 
 
 ROW = replace(
     reward_training.ROW,
     name="reward_training_grouped",
-    settings="RewardTrainer, train_sampling_strategy group_by_length",
+    settings="RewardTrainer with transformers' LengthGroupedSampler",
     prepare=prepare,
-    memory=None,
+    threads=(1,),
     reach=1.5,
     limit=None,
     limit_reason="",
