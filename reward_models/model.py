@@ -271,17 +271,6 @@ class RewardModel(nn.Module):
         layout.verify_head(path, name, head)
 
 
-def pad_right(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Stack token ids; the id under the padding is 0 and never read. Shape: N lists -> two (N, T) int64 tensors."""
-    width = max(len(row) for row in rows)
-    ids = torch.zeros(len(rows), width, dtype=torch.long)
-    mask = torch.zeros(len(rows), width, dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
-        mask[i, : len(row)] = 1
-    return ids, mask
-
-
 def _load_adapter(path: Path, pooling: str | None, dtype: Any, tokenizer: Any, trainable: bool) -> Any:
     from peft import PeftConfig, PeftModel
 

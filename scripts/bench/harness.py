@@ -35,7 +35,8 @@ class Row:
         work: what is done, in words.
         peer: distribution name of the peer.
         settings: the peer's settings, in words.
-        reach: ratio to reach. limit: what it cannot exceed, with the reason in ``limit_reason``.
+        reach: ratio to reach. limit: ratio of the counted work, named in ``limit_reason``; a peer that does more than
+            that work can be beaten by more.
         prepare: builds ``(ours, peer)``.
         memory: builds ours and builds the peer, where peak memory is to be compared.
         runs: alternating runs. warm_up: one of each before, which is not counted.

@@ -15,7 +15,6 @@ from reward_models import ModelReward, RewardModel
 from reward_models.backbones import PAD
 from reward_models.errors import ModelError
 from reward_models.heads import RewardHead
-from reward_models.model import pad_right
 from tests.tiny import save_tiny, tiny_bert, tiny_gpt2, tiny_llama, tiny_tokenizer
 
 PROMPTS = ["Hi", "A much longer question about nothing at all, is it?", "x y z"]
@@ -27,6 +26,15 @@ BACKBONES = {
     "bert-cls": (tiny_bert, True, "cls"),
     "bert-pooler": (tiny_bert, True, "pooler"),
 }
+
+
+def pad_right(rows):
+    """Stack token ids; under the padding stands 0."""
+    width = max(map(len, rows))
+    ids, mask = torch.zeros(len(rows), width, dtype=torch.long), torch.zeros(len(rows), width, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)], mask[i, : len(row)] = torch.tensor(row), 1
+    return ids, mask
 
 
 def build(kind: str, folder: Path, heads: tuple[str, ...] = ("score",)) -> RewardModel:
