@@ -209,6 +209,8 @@ class Prepared:
         penalty_weights: ``(B, T)``; aggregation alone, by which regularisers are summed.
         statistics: what stateful parts advance their state with, keyed by slot.
         metrics: ``(sum, count)`` pairs over the batch.
+        carried: what a part keeps for the loss, first dimension B, keyed by slot.
+        state: the objective's state, for parts that read it in the loss; the same for every micro-batch.
     """
 
     advantages: Tensor
@@ -216,6 +218,8 @@ class Prepared:
     penalty_weights: Tensor
     statistics: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     metrics: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    carried: Mapping[str, Tensor] = field(default_factory=dict)
+    state: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.weights.shape[0]
@@ -226,4 +230,5 @@ class Prepared:
             advantages=self.advantages[rows],
             weights=self.weights[rows],
             penalty_weights=self.penalty_weights[rows],
+            carried={name: value[rows] for name, value in self.carried.items()},
         )

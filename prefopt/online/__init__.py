@@ -1,1 +1,1 @@
-"""The online layer: one objective with eight slots, and one folder of parts a slot."""
+"""The online layer: one objective with nine slots, and one folder of parts a slot."""

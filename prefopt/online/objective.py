@@ -1,30 +1,33 @@
 """The online objective: what to do with a generation batch, in two phases.
 
 ``prepare`` sees the whole generation batch once, without gradient, and fixes advantages and weights. ``loss`` sees a
-micro-batch, with gradient. Because every weight is fixed in the first phase, the losses of any split into micro-batches
-add up to the loss of the whole, for value and gradient.
+micro-batch, with gradient. Because every weight is fixed before, the losses of any split into micro-batches add up to
+the loss of the whole, for value and gradient. A part that depends on the current policy's tokens of a whole mini-batch
+is computed in between, by ``refine``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import PolicyOutputs, Prepared, Rollouts
-from prefopt.composition import IncompatibleParts, Objective, StatefulPart, state_of
+from prefopt.composition import IncompatibleParts, Part, StatefulPart, state_of
 from prefopt.online.advantage.group_normalised import GroupNormalised
 from prefopt.online.aggregate.sequence_mean import SequenceMean
 from prefopt.online.gate.clip import Clip
+from prefopt.online.method import OnlineMethod, check_rows
 from prefopt.online.metrics import batch_metrics
 from prefopt.online.ratio.token import TokenRatio
 from prefopt.online.slots import (
     Advantage,
     Aggregate,
     Gate,
+    PolicyWeight,
     Ratio,
     Regulariser,
     Sampling,
@@ -38,6 +41,7 @@ _SLOT_TYPES: dict[str, type] = {
     "weighting": Weighting,
     "advantage": Advantage,
     "token_weight": TokenWeight,
+    "policy_weight": PolicyWeight,
     "ratio": Ratio,
     "gate": Gate,
     "aggregate": Aggregate,
@@ -46,8 +50,8 @@ _SLOT_TYPES: dict[str, type] = {
 }
 
 
-@dataclass(frozen=True)
-class OnlineObjective(Objective):
+@dataclass(frozen=True, kw_only=True)
+class OnlineObjective(OnlineMethod):
     """A method of the GRPO family as a composition of parts; the default is GRPO.
 
     ``prepare``::
@@ -62,15 +66,16 @@ class OnlineObjective(Objective):
 
         ratio      = ratio(log pi, log pi_old)                   (B, T) or (B, 1)
         surrogate  = gate(ratio, advantages, log pi)             (B, T)
+        weights    = weights * product(policy_weights)           (B, T)
         loss       = -sum(weights * surrogate) + sum over regularisers of sum(aggregate weights * penalty)
 
     Rows without a score, rows of a group with fewer than two scored rows (where the advantage is relative to the group)
     and rows that ``sampling`` leaves out take no part: they count in no baseline, no mean and no loss.
     """
 
-    weighting: Weighting = field(default_factory=WeightedSum)
     advantage: Advantage = field(default_factory=GroupNormalised)
     token_weight: tuple[TokenWeight, ...] = ()
+    policy_weight: tuple[PolicyWeight, ...] = ()
     ratio: Ratio = field(default_factory=TokenRatio)
     gate: Gate = field(default_factory=Clip)
     aggregate: Aggregate = field(default_factory=SequenceMean)
@@ -88,17 +93,15 @@ class OnlineObjective(Objective):
                 f"{type(self.advantage).__name__} gives one a token"
             )
 
+    @property
+    def group_relative(self) -> bool:
+        """Whether the advantage compares a completion with others of its prompt."""
+        return self.advantage.group_relative
+
+    @torch.no_grad()
     def prepare(self, rollouts: Rollouts, state: Mapping[str, Tensor] | None = None) -> Prepared:
-        """Fix advantages and weights for a whole generation batch.
-
-        Args:
-            rollouts: all rows that one generation step gave, of all processes.
-            state: of the stateful parts, from ``init_state`` or ``update``; None = before the first step.
-        """
-        with torch.no_grad():
-            return self._prepare(rollouts, self.init_state() if state is None else state)
-
-    def _prepare(self, rollouts: Rollouts, state: Mapping[str, Tensor]) -> Prepared:
+        """Fix advantages and weights; see `OnlineMethod.prepare`."""
+        state = self.init_state() if state is None else state
         statistics: dict[str, Mapping[str, Tensor]] = {}
 
         def call(slot: str, part: Any, *inputs: Any) -> Tensor:
@@ -129,28 +132,83 @@ class OnlineObjective(Objective):
         weights = penalty_weights
         for number, weight in enumerate(self.token_weight):
             weights = weights * masked(call(f"token_weight.{number}", weight, advantages), taking_part)
+        for number, penalty in enumerate(self.regularise):
+            if isinstance(penalty, StatefulPart):
+                slot, name = f"regularise.{number}", type(penalty).__name__
+                own = state_of(slot, state)
+                statistics[slot] = penalty.statistics(rollouts.restrict(penalty.needs, name), state=own)
         metrics = batch_metrics(self.weighting, self.advantage, signal, advantages, known, kept, rollouts)
-        return Prepared(advantages, weights, penalty_weights, statistics, metrics)
+        return Prepared(advantages, weights, penalty_weights, statistics, metrics, state=state)
+
+    @torch.no_grad()
+    def refine(self, rollouts: Rollouts, prepared: Prepared, policy: PolicyOutputs) -> Prepared:
+        """Survey the mini-batch for the gate, and multiply the weights by those of policy weights of scope "batch"."""
+        if self.scope == "row":
+            return prepared
+        check_rows(rollouts, prepared, policy)
+        ratio, advantages = self._ratio(rollouts, policy), prepared.advantages.to(policy.logps)
+        statistics = dict(prepared.statistics)
+        carried = dict(prepared.carried)
+        weights = prepared.weights
+        if self.gate.scope == "batch":
+            carried["gate"] = self.gate.survey(ratio, advantages, *_restricted(self.gate, policy, rollouts))
+        for number, part in enumerate(self.policy_weight):
+            if part.scope == "row":
+                continue
+            arguments = (ratio, advantages, *_restricted(part, policy, rollouts))
+            own: dict[str, Any] = {}
+            if isinstance(part, StatefulPart):
+                slot = f"policy_weight.{number}"
+                own = {"state": state_of(slot, prepared.state)}
+                statistics[slot] = part.statistics(*arguments, **own)
+            weights = weights * masked(part(*arguments, **own).to(weights), prepared.penalty_weights > 0)
+        return replace(prepared, weights=weights, statistics=statistics, carried=carried)
 
     def loss(self, rollouts: Rollouts, prepared: Prepared, policy: PolicyOutputs) -> Tensor:
-        """Return the scalar loss of a micro-batch, with gradient; the three arguments hold the same rows."""
+        """Return the scalar loss of a micro-batch; see `OnlineMethod.loss`."""
         ratio, surrogate = self._surrogate(rollouts, prepared, policy)
-        loss = -(prepared.weights.to(surrogate) * surrogate).sum()
-        for part in self.regularise:
-            name = type(part).__name__
-            penalty = part(policy.restrict(part.needs, name), rollouts.restrict(part.needs, name), ratio)
+        weights = prepared.weights.to(surrogate) * self._row_weights(ratio, rollouts, prepared, policy)
+        loss = -(weights * surrogate).sum()
+        for number, part in enumerate(self.regularise):
+            own: dict[str, Any] = {}
+            if isinstance(part, StatefulPart):
+                own = {"state": state_of(f"regularise.{number}", prepared.state)}
+            penalty = part(*_restricted(part, policy, rollouts), ratio, prepared.advantages.to(ratio), **own)
             loss = loss + (prepared.penalty_weights.to(penalty) * masked(penalty, rollouts.mask)).sum()
         return loss
 
-    def _surrogate(self, rollouts: Rollouts, prepared: Prepared, policy: PolicyOutputs) -> tuple[Tensor, Tensor]:
-        if not len(rollouts) == len(prepared) == len(policy):
-            raise ValueError(
-                f"rollouts have {len(rollouts)} rows, prepared {len(prepared)}, policy {len(policy)}; "
-                "slice all three alike"
-            )
+    @torch.no_grad()
+    def _row_weights(self, ratio: Tensor, rollouts: Rollouts, prepared: Prepared, policy: PolicyOutputs) -> Tensor:
+        """Return the product of the policy weights of scope "row", ``(B, T)``."""
+        weights = torch.ones_like(policy.logps)
+        for part in self.policy_weight:
+            if part.scope == "row":
+                factor = part(ratio, prepared.advantages.to(ratio), *_restricted(part, policy, rollouts))
+                weights = weights * masked(factor.expand(weights.shape).to(weights), rollouts.mask)
+        return weights
+
+    def _ratio(self, rollouts: Rollouts, policy: PolicyOutputs) -> Tensor:
         logps = masked(policy.logps, rollouts.mask)
-        ratio = self.ratio(logps, masked(rollouts.logps, rollouts.mask).to(logps), rollouts.mask)
-        return ratio, masked(self.gate(ratio, prepared.advantages.to(logps), logps), rollouts.mask)
+        inputs = {}
+        if self.ratio.needs:
+            inputs = dict(zip(("policy", "rollouts"), _restricted(self.ratio, policy, rollouts), strict=True))
+        return self.ratio(logps, masked(rollouts.logps, rollouts.mask).to(logps), rollouts.mask, **inputs)
+
+    def _surveyed(self, prepared: Prepared) -> dict[str, Tensor]:
+        if self.gate.scope == "row":
+            return {}
+        if "gate" not in prepared.carried:
+            raise ValueError(
+                f"{type(self.gate).__name__} surveys the whole mini-batch: call `refine` before `loss` and slice its "
+                "result"
+            )
+        return {"surveyed": prepared.carried["gate"]}
+
+    def _surrogate(self, rollouts: Rollouts, prepared: Prepared, policy: PolicyOutputs) -> tuple[Tensor, Tensor]:
+        check_rows(rollouts, prepared, policy)
+        ratio, logps = self._ratio(rollouts, policy), masked(policy.logps, rollouts.mask)
+        surrogate = self.gate(ratio, prepared.advantages.to(logps), logps, **self._surveyed(prepared))
+        return ratio, masked(surrogate, rollouts.mask)
 
     @torch.no_grad()
     def metrics(
@@ -165,7 +223,8 @@ class OnlineObjective(Objective):
         taking_part = prepared.penalty_weights > 0
         tokens = taking_part.sum()
         gap = masked(rollouts.logps - policy.logps, taking_part)
-        closed = self.gate.closed(ratio, prepared.advantages.to(ratio)).expand(taking_part.shape) & taking_part
+        closed = self.gate.closed(ratio, prepared.advantages.to(ratio), **self._surveyed(prepared))
+        closed = closed.expand(taking_part.shape) & taking_part
         metrics = {
             "clip_fraction": (closed.sum(), tokens),
             "behaviour_kl": ((gap.exp() - gap - 1).sum(), tokens),
@@ -173,3 +232,8 @@ class OnlineObjective(Objective):
         if "entropies" in policy.extras:
             metrics["entropy"] = (masked(policy.extras["entropies"], taking_part).sum(), tokens)
         return metrics
+
+
+def _restricted(part: Part, policy: PolicyOutputs, rollouts: Rollouts) -> tuple[PolicyOutputs, Rollouts]:
+    name = type(part).__name__
+    return policy.restrict(part.needs, name), rollouts.restrict(part.needs, name)

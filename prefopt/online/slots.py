@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import PolicyOutputs, Rollouts
 from prefopt.composition import Part
+
+Scope = Literal["row", "batch"]
 
 
 class Weighting(Part):
@@ -60,25 +62,55 @@ class TokenWeight(Part):
 
 
 class Ratio(Part):
-    """Current and old log-probabilities ``(B, T)`` (zero outside ``mask``) to a ratio ``(B, T)`` or ``(B, 1)``."""
+    """Current and old log-probabilities ``(B, T)`` (zero outside ``mask``) to a ratio ``(B, T)`` or ``(B, 1)``.
+
+    One that declares ``needs`` is also given ``policy`` and ``rollouts``, by keyword.
+    """
 
     sequence_level: ClassVar[bool] = False
 
-    def __call__(self, logps: Tensor, old_logps: Tensor, mask: Tensor) -> Tensor:
+    def __call__(self, logps: Tensor, old_logps: Tensor, mask: Tensor, *_: Any, **inputs: Any) -> Tensor:
         """Return the importance ratio, with gradient."""
         raise NotImplementedError
 
 
 class Gate(Part):
-    """Ratio, advantages and log-probabilities to a surrogate ``(B, T)``, to be maximised."""
+    """Ratio, advantages and log-probabilities to a surrogate ``(B, T)``, to be maximised.
 
-    def __call__(self, ratio: Tensor, advantages: Tensor, logps: Tensor) -> Tensor:
+    ``scope = "batch"``: what it does to a token depends on the current policy's tokens of the whole mini-batch. Its
+    ``survey`` sees them in one pass without gradient, and what it returns is given back by keyword, ``surveyed``.
+    """
+
+    scope: ClassVar[Scope] = "row"
+
+    def __call__(self, ratio: Tensor, advantages: Tensor, logps: Tensor, *_: Any, **surveyed: Any) -> Tensor:
         """Return the surrogate."""
         raise NotImplementedError
 
-    def closed(self, ratio: Tensor, advantages: Tensor) -> Tensor:
+    def survey(self, ratio: Tensor, advantages: Tensor, policy: PolicyOutputs, rollouts: Rollouts) -> Tensor:
+        """Return what the whole mini-batch tells of each row, first dimension B."""
+        raise NotImplementedError
+
+    def closed(self, ratio: Tensor, advantages: Tensor, *_: Any, **surveyed: Any) -> Tensor:
         """Return bool, shape of the surrogate: tokens whose gradient the gate stops or caps. None for a smooth gate."""
         return torch.zeros_like(ratio * advantages, dtype=torch.bool)
+
+
+class PolicyWeight(Part):
+    """Weights ``(B, T)`` that depend on the current policy; they multiply the surrogate, and carry no gradient.
+
+    ``scope = "row"``: a row's weights follow from that row. ``scope = "batch"``: from the whole mini-batch, which
+    it then sees in one more pass without gradient, before the first micro-batch. The aggregation's denominator
+    counts tokens of weight 0; a part for which it should not returns correspondingly larger weights.
+    """
+
+    scope: ClassVar[Scope] = "row"
+
+    def __call__(
+        self, ratio: Tensor, advantages: Tensor, policy: PolicyOutputs, rollouts: Rollouts, *_: Any, **state: Any
+    ) -> Tensor:
+        """Return the weights. A stateful one is given its ``state`` by keyword."""
+        raise NotImplementedError
 
 
 class Aggregate(Part):
@@ -95,8 +127,10 @@ class Aggregate(Part):
 class Regulariser(Part):
     """A penalty per token ``(B, T)``, to be minimised; the aggregation's weights sum it."""
 
-    def __call__(self, policy: PolicyOutputs, rollouts: Rollouts, ratio: Tensor) -> Tensor:
-        """Return the penalty, coefficient included."""
+    def __call__(
+        self, policy: PolicyOutputs, rollouts: Rollouts, ratio: Tensor, advantages: Tensor, *_: Any, **state: Any
+    ) -> Tensor:
+        """Return the penalty, coefficient included. A stateful one is given its ``state`` by keyword."""
         raise NotImplementedError
 
 

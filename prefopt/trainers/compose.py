@@ -10,7 +10,7 @@ from typing import Any
 from prefopt import recipes
 from prefopt.batch import NEEDS
 from prefopt.errors import UserError
-from prefopt.online.objective import OnlineObjective
+from prefopt.online.method import OnlineMethod
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.policies import check_policy
 
@@ -19,16 +19,16 @@ FROM_SAMPLER = "sampler_logps"
 
 
 def compose(
-    recipe: str | Mapping[str, Any] | OnlineObjective,
+    recipe: str | Mapping[str, Any] | OnlineMethod,
     settings: Mapping[str, Any] | None = None,
     weighting: str | Mapping[str, Any] | None = None,
-) -> OnlineObjective:
+) -> OnlineMethod:
     """Return the objective that a configuration names.
 
     Raises:
         UserError: an unknown recipe (with the nearest name), setting or slot, or a recipe of another kind.
     """
-    if isinstance(recipe, OnlineObjective):
+    if isinstance(recipe, OnlineMethod):
         objective: Any = recipe
         if settings or weighting:
             objective = replace(recipe, **_slots(recipe, dict(settings or {}), weighting))
@@ -44,14 +44,14 @@ def compose(
         objective = recipes.build(name, **given)
     except (TypeError, ValueError) as error:
         raise UserError(f"recipe '{name}': {error}") from error
-    if not isinstance(objective, OnlineObjective):
+    if not isinstance(objective, OnlineMethod):
         kind = recipes.info(name).kind
         other = " Use `prefopt align-offline`." if kind == "offline" else ""
         raise UserError(f"recipe '{name}' is of kind {kind}, and online alignment needs an online one.{other}")
     return objective
 
 
-def _slots(objective: OnlineObjective, settings: dict[str, Any], weighting: Any) -> dict[str, Any]:
+def _slots(objective: OnlineMethod, settings: dict[str, Any], weighting: Any) -> dict[str, Any]:
     if weighting is not None:
         settings["weighting"] = compose(weighting).weighting
     unknown = [slot for slot in settings if slot not in objective.slot_names()]
@@ -60,7 +60,7 @@ def _slots(objective: OnlineObjective, settings: dict[str, Any], weighting: Any)
     return settings
 
 
-def with_weights(objective: OnlineObjective, weights: Sequence[float]) -> OnlineObjective:
+def with_weights(objective: OnlineMethod, weights: Sequence[float]) -> OnlineMethod:
     """Return the objective with the sources' weights in its weighting.
 
     Raises:
@@ -80,7 +80,7 @@ def with_weights(objective: OnlineObjective, weights: Sequence[float]) -> Online
     return replace(objective, weighting=replace(part, weights=tuple(weights)))
 
 
-def with_length(objective: OnlineObjective, longest: int) -> OnlineObjective:
+def with_length(objective: OnlineMethod, longest: int) -> OnlineMethod:
     """Return the objective with ``max_length`` filled in wherever a part leaves it to the trainer."""
     filled: dict[str, Any] = {}
     for slot in objective.slot_names():
@@ -95,7 +95,7 @@ def with_length(objective: OnlineObjective, longest: int) -> OnlineObjective:
     return replace(objective, **filled) if filled else objective
 
 
-def check_objective(objective: OnlineObjective, group: int, sampler_logps: bool) -> None:
+def check_objective(objective: OnlineMethod, group: int, sampler_logps: bool) -> None:
     """Raise ``UserError`` where the trainer cannot serve the objective: which part, what it lacks, and the fix."""
     supplied = SUPPLIED | ({FROM_SAMPLER} if sampler_logps else set())
     for slot, part in objective.parts():
@@ -108,16 +108,20 @@ def check_objective(objective: OnlineObjective, group: int, sampler_logps: bool)
                 else "which nobody knows"
             )
             raise UserError(f"{slot}={type(part).__name__} needs '{name}': {reason}; choose another part for `{slot}`")
-    if group == 1 and objective.advantage.group_relative:
+    if group == 1 and objective.group_relative:
         raise UserError(
-            f"num_generations=1: {type(objective.advantage).__name__} compares a completion with others of its prompt; "
+            f"num_generations=1: {_judge(objective)} compares a completion with others of its prompt; "
             "raise num_generations to at least 2, or take a recipe without a group baseline, such as reinforce"
         )
 
 
+def _judge(objective: OnlineMethod) -> str:
+    return type(getattr(objective, "advantage", objective)).__name__
+
+
 def choose_objective(
-    config: OnlineConfig, objective: OnlineObjective | None, weights: Sequence[float], sampler_logps: bool
-) -> OnlineObjective:
+    config: OnlineConfig, objective: OnlineMethod | None, weights: Sequence[float], sampler_logps: bool
+) -> OnlineMethod:
     """Return the objective that a run's settings name, without weights, once all checks that need no model are passed.
 
     Args:

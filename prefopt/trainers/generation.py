@@ -16,7 +16,7 @@ from torch import Tensor
 
 from prefopt.batch import Prepared, Rollouts
 from prefopt.composition import State
-from prefopt.online.objective import OnlineObjective
+from prefopt.online.method import OnlineMethod
 
 EXTRA = "extra."
 # Read on the CPU only; moving them would force a synchronisation in every micro-batch.
@@ -89,7 +89,7 @@ def detach_rows(batch: Mapping[str, Any], logps: Tensor) -> tuple[Rollouts, Prep
     return rollouts, Prepared(batch["advantages"], batch["weights"], batch["penalty_weights"])
 
 
-def reads_logps(objective: OnlineObjective, rollouts: Rollouts, state: State) -> bool:
+def reads_logps(objective: OnlineMethod, rollouts: Rollouts, state: State) -> bool:
     """Whether ``prepare`` depends on the behaviour log-probabilities.
 
     Where it does not, and the batch gives a single update, the pass that computes them is saved: the ratio is 1.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prefopt import __version__
-from prefopt.online.objective import OnlineObjective
+from prefopt.online.method import OnlineMethod
 
 
-def model_card(name: str, base: str, objective: OnlineObjective, rewards: Sequence[str], steps: int) -> str:
+def model_card(name: str, base: str, objective: OnlineMethod, rewards: Sequence[str], steps: int) -> str:
     """Return the page as Markdown, with the front matter that model hubs read."""
     front = ["---", "library_name: transformers", *([f"base_model: {base}"] if base else []), "tags: [prefopt]", "---"]
     parts = [f"| {slot} | `{part!r}` |" for slot, part in objective.parts()]

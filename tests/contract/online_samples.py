@@ -2,15 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from torch import Generator, Tensor
 
-from prefopt.batch import NEEDS, PolicyOutputs, Rollouts
+from prefopt.batch import NEEDS, PolicyOutputs, Prepared, Rollouts
+from prefopt.online.method import OnlineMethod
 
-SHAPES = {"(B, T)": lambda b, t: (b, t), "(B,)": lambda b, t: (b,)}
+# Letters of NEEDS that are neither rows nor tokens. "B" rows, "T" tokens and "P" groups come from the batch.
+SIZES = {"S": 3, "M": 4, "H": 6, "V": 7, "L": 2, "k": 2, "layers": 2, "T'": 4}
+
+
+def _log_probabilities(generator: Generator, shape: tuple[int, ...]) -> Tensor:
+    return -torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+def _uniform(generator: Generator, shape: tuple[int, ...]) -> Tensor:
+    return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+def _coin(generator: Generator, shape: tuple[int, ...]) -> Tensor:
+    return torch.rand(shape, generator=generator) < 0.5
+
+
+def _verdict(generator: Generator, shape: tuple[int, ...]) -> Tensor:
+    return _coin(generator, shape).double()
+
+
+def _distribution(generator: Generator, shape: tuple[int, ...]) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=torch.float64).log_softmax(-1)
+
+
+def _hidden(generator: Generator, shape: tuple[int, ...]) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def _halves(generator: Generator, shape: tuple[int, ...]) -> Tensor:
+    """Tokens of two turns or steps, the first half and the second."""
+    return (torch.arange(shape[1]) >= (shape[1] + 1) // 2).long().expand(shape).contiguous()
+
+
+def _few(generator: Generator, shape: tuple[int, ...]) -> Tensor:
+    return torch.randint(0, 3, shape, generator=generator)
+
+
+def _rather_true(generator: Generator, shape: tuple[int, ...]) -> Tensor:
+    return torch.ones(shape, dtype=torch.bool)
+
+
+# What an input looks like, where it is not a number in [0, 1).
+DRAWS: dict[str, Callable[[Generator, tuple[int, ...]], Tensor]] = {
+    "ref_logps": _log_probabilities,
+    "sampler_logps": _log_probabilities,
+    "prompt_logps": _log_probabilities,
+    "turn_ids": _halves,
+    "step_ids": _halves,
+    "turn_states": _few,
+    "levels": _few,
+    "retry_from_step": _few,
+    "test_results": _verdict,
+    "turn_test_results": _verdict,
+    "truncated": _coin,
+    "from_expert": _coin,
+    "from_replay": _coin,
+    "prompt_mask": _rather_true,
+    "reference_answer_mask": _rather_true,
+    "hidden_states": _hidden,
+    "policy.hidden": _hidden,
+    "policy.top_logits": _hidden,
+    "policy.top_ids": _few,
+    "policy.vocab_logps": _distribution,
+    "policy.reference_answer_logps": _log_probabilities,
+    "policy.degraded_logps": _log_probabilities,
+}
+
+
+def draw(name: str, generator: Generator, rows: int, tokens: int, groups: int, dtype: torch.dtype) -> Tensor:
+    """Return a value for the input ``name`` of NEEDS, of its shape; ``(B, P)`` is prompt tokens there."""
+    sizes = SIZES | {"B": rows, "T": tokens, "P": groups if NEEDS[name].per_group else 3}
+    if NEEDS[name].shape.startswith("(P,"):
+        sizes["P"] = groups
+    shape = tuple(sizes[letter.strip()] for letter in NEEDS[name].shape.strip("()").split(",") if letter.strip())
+    value = DRAWS.get(name, _uniform)(generator, shape)
+    return value.to(dtype) if value.is_floating_point() else value
 
 
 def rollouts(
-    objective,
+    objective: OnlineMethod,
     *,
     groups: int = 3,
     size: int = 4,
@@ -24,8 +103,8 @@ def rollouts(
     rows = groups * size
     lengths = torch.randint(1, tokens + 1, (rows,), generator=generator)
     extras = {
-        name: -torch.rand(SHAPES[NEEDS[name].shape](rows, tokens), generator=generator, dtype=dtype)
-        for name in objective.needs
+        name: draw(name, generator, rows, tokens, groups, dtype)
+        for name in sorted(objective.needs)
         if NEEDS[name].holder == "rollouts"
     }
     return Rollouts(
@@ -37,14 +116,33 @@ def rollouts(
     )
 
 
-def policy(objective, batch: Rollouts, *, drift: float = 0.3, seed: int = 1) -> PolicyOutputs:
+def policy(objective: OnlineMethod, batch: Rollouts, *, drift: float = 0.3, seed: int = 1) -> PolicyOutputs:
     """A policy whose log-probabilities lie within ``drift`` of the behaviour policy's, with gradient."""
     generator = torch.Generator().manual_seed(seed)
+    rows, tokens = batch.logps.shape
     noise = torch.randn(batch.logps.shape, generator=generator, dtype=batch.logps.dtype)
     logps = (batch.logps + drift * noise).requires_grad_()
+    groups = len(batch.group.unique())
     extras = {
-        name.removeprefix("policy."): torch.rand(batch.logps.shape, generator=generator, dtype=batch.logps.dtype)
-        for name in objective.needs
+        name.removeprefix("policy."): draw(name, generator, rows, tokens, groups, batch.logps.dtype)
+        for name in sorted(objective.needs)
         if NEEDS[name].holder == "policy"
     }
     return PolicyOutputs(logps, extras)
+
+
+def ready(objective: OnlineMethod, batch: Rollouts, outputs: PolicyOutputs) -> Prepared:
+    """Both phases before the loss, with the whole batch as one mini-batch."""
+    return objective.refine(batch, objective.prepare(batch), outputs)
+
+
+def splits(objective: OnlineMethod, batch: Rollouts) -> list[list[Tensor]]:
+    """Ways to split the rows into micro-batches: at random, or by whole groups where the loss needs those."""
+    generator = torch.Generator().manual_seed(2)
+    if objective.whole_groups:
+        groups = [torch.nonzero(batch.group == label).flatten() for label in batch.group.unique()]
+        groups = [rows[torch.randperm(len(rows), generator=generator)] for rows in groups]
+        return [groups[::-1], [torch.cat(groups[1:]), groups[0]]]
+    order = torch.randperm(len(batch), generator=generator)
+    sizes = ([3, 9], [1] * 12, [5, 5, 2])
+    return [list(order.split(list(size))) for size in sizes]

@@ -29,7 +29,7 @@ class KL(Regulariser):
     needs: ClassVar[frozenset[str]] = frozenset({"ref_logps"})
     arxiv: ClassVar[str] = "2402.03300"
 
-    def __call__(self, policy: PolicyOutputs, rollouts: Rollouts, ratio: Tensor) -> Tensor:
+    def __call__(self, policy: PolicyOutputs, rollouts: Rollouts, ratio: Tensor, advantages: Tensor) -> Tensor:
         """Return ``(B, T)``."""
         gap = masked(rollouts.extras["ref_logps"] - policy.logps, rollouts.mask)
         penalty = self.beta * (gap.exp() - gap - 1)

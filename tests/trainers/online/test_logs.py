@@ -133,7 +133,7 @@ class EntropyBonus(Regulariser):
 
     needs: ClassVar[frozenset[str]] = frozenset({"policy.entropies"})
 
-    def __call__(self, policy: Any, rollouts: Any, ratio: Tensor) -> Tensor:
+    def __call__(self, policy: Any, rollouts: Any, ratio: Tensor, advantages: Tensor) -> Tensor:
         """Return ``(B, T)``."""
         return -policy.extras["entropies"]
 

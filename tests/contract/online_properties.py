@@ -1,0 +1,47 @@
+"""What is true of each online recipe: one line a recipe, sorted by name; the contract suite checks every word of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Properties:
+    """Claims about a recipe as it is built by default.
+
+    Attributes:
+        silent: a group whose rewards are all equal gives no advantage at all.
+        shift: adding a constant to every reward of a source changes no advantage.
+        differentiable: the gradient is that of the loss's value; otherwise the formula has a stop-gradient.
+        reinforce: at ratio 1 the gradient on a log-probability is minus weight times advantage (no regulariser, no
+            other term), shared evenly among the tokens by a ratio of whole completions.
+        on_rewards: settings by which rewards of another scale are announced to the recipe: name -> multiple of it.
+        stateful: settings with which the recipe has a state, where the defaults have none.
+        why: the reason for a claim that a reader would not expect.
+    """
+
+    silent: bool = True
+    shift: bool = True
+    differentiable: bool = True
+    reinforce: bool = True
+    on_rewards: Mapping[str, float] = field(default_factory=dict)
+    stateful: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+
+PROPERTIES: dict[str, Properties] = {
+    "cispo": Properties(differentiable=False, why="the capped ratio is detached"),
+    "dapo": Properties(),
+    "delta_l": Properties(),
+    "dr_grpo": Properties(),
+    "gdpo": Properties(),
+    "grpo": Properties(),
+    "gspo": Properties(),
+    "mo_grpo": Properties(),
+    "ngrpo": Properties(silent=False, shift=False, on_rewards={"reward_max": 1.0}, why="a virtual best completion"),
+    "reinforce": Properties(silent=False, shift=False, stateful={"baseline_momentum": 0.9}, why="no group baseline"),
+    "rloo": Properties(),
+    "sapo": Properties(),
+}
