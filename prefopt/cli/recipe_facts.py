@@ -12,6 +12,7 @@ from typing import Any
 from prefopt import recipes
 from prefopt.batch import NEEDS
 from prefopt.composition import Objective, Part
+from prefopt.recipes.claims import claim_status
 
 SECTIONS = re.compile(r"\n\s*\n?(Attributes|Args|Arguments|Returns|Raises|References?|Example)s?:", re.IGNORECASE)
 
@@ -21,7 +22,13 @@ def row(name: str) -> dict[str, Any]:
     info, built = recipes.info(name), recipes.build(name)
     baseline = isinstance(built, Objective) and info.slots == built.slot_names()
     facts = {key: getattr(info, key) for key in ("name", "kind", "title", "arxiv", "year", "confidence", "summary")}
-    return {**facts, "aliases": list(info.aliases), "slots": list(info.slots), "baseline": baseline}
+    return {
+        **facts,
+        "aliases": list(info.aliases),
+        "slots": list(info.slots),
+        "baseline": baseline,
+        "claim_verdict": claim_status(name)["verdict"],
+    }
 
 
 def page(name: str) -> dict[str, Any]:
@@ -31,6 +38,7 @@ def page(name: str) -> dict[str, Any]:
     return {
         **row(name),
         "claim": info.claim,
+        "claim_status": claim_status(name),
         "settings": {key: _plain(value) for key, value in info.settings.items()},
         "composition": [_part_facts(slot, part, info.slots) for slot, part in _filled(built)],
         "empty_slots": _empty_slots(built),

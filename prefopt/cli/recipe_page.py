@@ -34,6 +34,7 @@ def print_page(facts: dict[str, Any]) -> None:
     if facts["claim"]:
         _heading(console, "Claim of the paper")
         _paragraph(console, f"{escape(facts['claim'])} [dim](formulas from {SOURCES[facts['confidence']]})[/dim]")
+        _print_status(console, facts["claim_status"])
     if facts["cite"]:
         _heading(console, "Citation")
         console.print(facts["cite"], markup=False, soft_wrap=True)
@@ -74,6 +75,20 @@ def _print_needs(console: Console, needs: list[dict[str, str]]) -> None:
         table.add_row(f"  {need['name']}", escape(need["shape"]), escape(need["meaning"]), cost)
     console.print(table)
     console.print()
+
+
+def _print_status(console: Console, status: dict[str, Any]) -> None:
+    """Print what an experiment found; nothing where none was made."""
+    if "numbers" not in status:
+        return
+    console.print(f"  Tried on a small problem: [bold]{status['verdict']}[/bold]")
+    _paragraph(console, f"{escape(status['claim'])} [dim]Rule: {escape(status['rule'])}[/dim]")
+    table = Table.grid(padding=(0, 2))
+    for name, number in status["numbers"].items():
+        ends = "" if number["low"] is None else f"[dim]{number['low']:.4g} to {number['high']:.4g}[/dim]"
+        table.add_row(f"    {escape(name)}", f"{number['mean']:.4g}", ends)
+    console.print(table)
+    _paragraph(console, f"[dim]{status['seeds']} seeds, 95 % intervals; {escape(status['command'])}[/dim]", indent=4)
 
 
 def _formatted(text: str) -> str:
