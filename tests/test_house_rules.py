@@ -43,7 +43,8 @@ def test_no_code_from_data(name: str) -> None:
     for call in calls(name):
         function = ast.unparse(call.func)
         where = f"{SOURCES[name].relative_to(ROOT)}:{call.lineno}: {function}"
-        assert function not in {"eval", "exec", "compile", "torch.load", "__import__"}, where
+        inside = INSIDE in name.split(".") and function in {"eval", "exec", "compile", "__import__"}
+        assert inside or function not in {"eval", "exec", "compile", "torch.load", "__import__"}, where
         keywords = {keyword.arg: keyword.value for keyword in call.keywords}
         if "trust_remote_code" in keywords:
             assert ast.unparse(keywords["trust_remote_code"]) == "False", where

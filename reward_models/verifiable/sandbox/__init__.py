@@ -1,0 +1,10 @@
+"""Run programs that a model wrote so that they cannot harm the machine, and say which guarantee that is."""
+
+from __future__ import annotations
+
+from reward_models.verifiable.sandbox.errors import SandboxFailure, SandboxUnavailable
+from reward_models.verifiable.sandbox.limits import Limits
+from reward_models.verifiable.sandbox.process import Process, Usage, advance
+from reward_models.verifiable.sandbox.sandbox import Sandbox
+
+__all__ = ["Limits", "Process", "Sandbox", "SandboxFailure", "SandboxUnavailable", "Usage", "advance"]
