@@ -8,16 +8,34 @@ from typing import Any
 from reward_models.errors import ModelError
 from reward_models.verifiable.exact_answer import ExactAnswer
 from reward_models.verifiable.format import Format
+from reward_models.verifiable.format_and_length import (
+    CosineLength,
+    KimiLength,
+    ReasoningSteps,
+    Repetition,
+    SoftOverlong,
+    TagCount,
+    ThinkFormat,
+)
 from reward_models.verifiable.length import Length
+from reward_models.verifiable.math_answer import MathAnswer
 
-VERIFIERS: dict[str, type[ExactAnswer] | type[Format] | type[Length]] = {
+VERIFIERS: dict[str, type[Any]] = {
     "exact_answer": ExactAnswer,
+    "math_answer": MathAnswer,
     "format": Format,
+    "think_format": ThinkFormat,
+    "tag_count": TagCount,
+    "reasoning_steps": ReasoningSteps,
     "length": Length,
+    "kimi_length": KimiLength,
+    "cosine": CosineLength,
+    "soft_overlong": SoftOverlong,
+    "repetition_penalty": Repetition,
 }
 
 
-def build_verifier(name: str, settings: Mapping[str, Any]) -> ExactAnswer | Format | Length:
+def build_verifier(name: str, settings: Mapping[str, Any]) -> Any:
     """Return the verifier of that name. Raises ``ModelError`` for an unknown name or settings that it refuses."""
     if name not in VERIFIERS:
         raise ModelError(f"unknown verifier '{name}'; known are {', '.join(VERIFIERS)}")
@@ -27,4 +45,18 @@ def build_verifier(name: str, settings: Mapping[str, Any]) -> ExactAnswer | Form
         raise ModelError(f"verifier '{name}': {str(error).split('__init__() ')[-1]}") from None
 
 
-__all__ = ["VERIFIERS", "ExactAnswer", "Format", "Length", "build_verifier"]
+__all__ = [
+    "VERIFIERS",
+    "CosineLength",
+    "ExactAnswer",
+    "Format",
+    "KimiLength",
+    "Length",
+    "MathAnswer",
+    "ReasoningSteps",
+    "Repetition",
+    "SoftOverlong",
+    "TagCount",
+    "ThinkFormat",
+    "build_verifier",
+]

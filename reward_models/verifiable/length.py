@@ -8,9 +8,7 @@ from typing import Any
 
 from reward_models.errors import ModelError
 from reward_models.formatting import Text
-from reward_models.verifiable.texts import text_of
-
-UNITS = ("words", "characters", "tokens")
+from reward_models.verifiable.lengths import check_unit, lengths_of
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,7 @@ class Length:
     def __post_init__(self) -> None:
         if self.target < 0 or (self.width if self.width is not None else self.target) <= 0:
             raise ModelError(f"length needs target >= 0 and width > 0, not target={self.target}, width={self.width}")
-        if self.unit not in UNITS:
-            raise ModelError(f"length: unit '{self.unit}' is unknown; choose one of {', '.join(UNITS)}")
+        check_unit(self.unit, "length")
 
     def __call__(
         self,
@@ -41,13 +38,6 @@ class Length:
         **columns: Any,
     ) -> list[float]:
         """Return a score in [0, 1] a completion."""
-        if self.unit == "tokens":
-            if completion_ids is None:
-                raise ModelError("length in tokens needs completion_ids, which only a trainer gives; use words")
-            lengths = [len(ids) for ids in completion_ids]
-        elif self.unit == "words":
-            lengths = [len(text_of(completion).split()) for completion in completions]
-        else:
-            lengths = [len(text_of(completion)) for completion in completions]
+        lengths = lengths_of(self.unit, completions, completion_ids, "length")
         width = self.width if self.width is not None else self.target
         return [max(0.0, 1 - abs(length - self.target) / width) for length in lengths]
