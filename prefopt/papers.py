@@ -50,6 +50,7 @@ PAPERS: dict[str, Paper] = {
             "MO-GRPO: Mitigating Reward Hacking of Group Relative Policy Optimization on Multi-Objective Problems",
         ),
         ("2511.20347", 2025, "Soft Adaptive Policy Optimization"),
+        ("2601.03525", 2026, "VeRPO: Verifiable Dense Reward Policy Optimization for Code Generation"),
         (
             "2601.05242",
             2026,

@@ -92,6 +92,11 @@ class OnlineObjective(OnlineMethod):
                 f"{type(self.weighting).__name__} combines one advantage a completion and reward, (B, K); "
                 f"{type(self.advantage).__name__} gives one a token"
             )
+        if self.weighting.point == "advantages" and not self.advantage.from_rewards:
+            raise IncompatibleParts(
+                f"{type(self.weighting).__name__} combines the advantages of each reward, and "
+                f"{type(self.advantage).__name__} comes from other inputs: it is the same for every reward"
+            )
 
     @property
     def group_relative(self) -> bool:

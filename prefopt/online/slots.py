@@ -38,11 +38,13 @@ class Advantage(Part):
     """A signal ``(B,)`` (NaN = unscored) to advantages ``(B,)`` or ``(B, T)``; NaN takes the row out of the loss.
 
     ``group_relative`` says that a row is judged against the other rows of its group, so that one completion a prompt is
-    an error of the settings. ``token_level`` says that it gives ``(B, T)``.
+    an error of the settings. ``token_level`` says that it gives ``(B, T)``. ``from_rewards`` says that it comes from
+    the signal; one that does not cannot be taken of each reward alone.
     """
 
     group_relative: ClassVar[bool] = False
     token_level: ClassVar[bool] = False
+    from_rewards: ClassVar[bool] = True
 
     def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return the advantages."""

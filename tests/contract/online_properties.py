@@ -44,4 +44,5 @@ PROPERTIES: dict[str, Properties] = {
     "reinforce": Properties(silent=False, shift=False, stateful={"baseline_momentum": 0.9}, why="no group baseline"),
     "rloo": Properties(),
     "sapo": Properties(),
+    "verpo": Properties(silent=False, why="the advantage comes from test results, not from rewards"),
 }

@@ -5,6 +5,16 @@ from prefopt.online.advantage.group_normalised import GroupNormalised
 from prefopt.online.advantage.leave_one_out import LeaveOneOut
 from prefopt.online.advantage.raw_reward import RawReward
 from prefopt.online.advantage.running_baseline import RunningBaseline
+from prefopt.online.advantage.suite import SuiteAdvantage, TurnSuiteAdvantage
 from prefopt.online.advantage.virtual_maximum import VirtualMaximum
 
-__all__ = ["GroupCentred", "GroupNormalised", "LeaveOneOut", "RawReward", "RunningBaseline", "VirtualMaximum"]
+__all__ = [
+    "GroupCentred",
+    "GroupNormalised",
+    "LeaveOneOut",
+    "RawReward",
+    "RunningBaseline",
+    "SuiteAdvantage",
+    "TurnSuiteAdvantage",
+    "VirtualMaximum",
+]
