@@ -19,6 +19,7 @@ from reward_models.verifiable.format_and_length import (
 )
 from reward_models.verifiable.length import Length
 from reward_models.verifiable.math_answer import MathAnswer
+from reward_models.verifiable.verpo import VeRPO
 
 VERIFIERS: dict[str, type[Any]] = {
     "exact_answer": ExactAnswer,
@@ -58,5 +59,6 @@ __all__ = [
     "SoftOverlong",
     "TagCount",
     "ThinkFormat",
+    "VeRPO",
     "build_verifier",
 ]
