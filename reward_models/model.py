@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reward_models import folder as layout
+from reward_models.attention_choice import use_attention
 from reward_models.backbones import (
     ensure_pad_token,
     is_encoder,
@@ -24,7 +25,7 @@ from reward_models.backbones import (
 from reward_models.errors import ModelError
 from reward_models.formatting import Encoded, Formatter, Text
 from reward_models.heads import POOLINGS, RewardHead, align_left, pool
-from reward_models.prefix_tree import Bundle, TreeBatch, bundles, why_not
+from reward_models.prefix_tree import Bundle, TreeBatch, bundles, row_width, why_not
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +134,11 @@ class RewardModel(nn.Module):
         """Whether several responses to one prompt may be scored in one row, with the same result; see `why_not`."""
         return self.pooling == "last" and why_not(self.backbone, longest) is None
 
+    def use_attention(self, wanted: str = "auto", max_length: int | None = None) -> str | None:
+        """Set the backbone's attention for the device that it lies on, and return its name; see `attention_choice`."""
+        limit = max_length or self.max_length or position_limit(self.tokenizer, self.config)
+        return use_attention(self.backbone, wanted, self.device, limit, self.training)
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -219,13 +225,15 @@ class RewardModel(nn.Module):
         prompts = [row.input_ids[: row.response_start] for row in rows]
         responses = [row.input_ids[row.response_start :] for row in rows]
         share = self.shares_prompts(max((len(row.input_ids) for row in rows), default=0))
-        return bundles(prompts, responses, share, budget, self.config.get_text_config().hidden_size)
+        row = row_width(self.config)
+        hidden = None if row else self.config.get_text_config().hidden_size
+        return bundles(prompts, responses, share, budget, hidden, row)
 
     @torch.inference_mode()
     def score_batch(self, batch: Bundle) -> Tensor:
         """Score one batch. Shape: (n, K) float32 on the CPU, in the order of ``batch.rows``."""
         with _evaluating(self):
-            scores: Tensor = self(trees=[TreeBatch.collate(batch.trees).to(self.device)])
+            scores: Tensor = self(trees=[batch.batch().to(self.device)])
         return scores.cpu()
 
     def gradient_checkpointing_enable(self, **arguments: Any) -> None:

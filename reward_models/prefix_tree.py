@@ -1,24 +1,21 @@
 """Several responses to one prompt in one forward pass.
 
-A row holds ``prompt, response 1, response 2, ...``. Positions restart after the prompt, and a block mask keeps
-responses
-from seeing each other, so that every token sees exactly what it would see in a row of its own: the prompt's tokens are
-computed once instead of once a response. Works with any Hugging Face decoder that takes position ids and a 4-D mask.
+A row holds ``prompt, response 1, response 2, ...``. Positions restart after the prompt, and a mask keeps responses from
+seeing each other (see `tree_attention`), so that every token sees exactly what it would see in a row of its own: the
+prompt's tokens are computed once instead of once a response. Short trees may share a row. Works with any Hugging Face
+decoder that takes position ids and a 4-D mask.
 
     trees = [Tree(prompt, responses), ...]
     batch = TreeBatch.collate(trees)
     hidden = backbone(**batch.model_inputs(backbone.config)).last_hidden_state      # (R, T, d)
     batch.last_states(hidden)                                                       # (N, d), for a reward head
-    states, targets = batch.predicting_states(hidden)                               # (M, d), (M,), for
-    log-probabilities
+    states, targets = batch.predicting_states(hidden)                          # (M, d), (M,), for log-probabilities
 
-Letters: ``R`` rows (trees), ``T`` tokens of the longest row, ``N`` responses of all rows, ``M`` response tokens of
-all rows.
+Letters: ``R`` rows, ``T`` tokens of the longest row, ``N`` responses of all rows, ``M`` response tokens of all rows.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
@@ -28,9 +25,10 @@ import torch
 from torch import Tensor
 
 from reward_models.batching import cheapest_tree, token_budget_batches
+from reward_models.tree_attention import PADDING, PROMPT, dense_mask, masks, row_width, visibility
+from reward_models.tree_models import why_not
 
-PADDING = -1
-PROMPT = 0
+__all__ = ["PADDING", "Bundle", "Tree", "TreeBatch", "bundles", "plant", "row_width", "why_not"]
 
 
 @dataclass(frozen=True)
@@ -101,10 +99,18 @@ def plant(
 
 @dataclass(frozen=True)
 class Bundle:
-    """Trees of similar length for one forward pass, and which rows of the input their responses are, in order."""
+    """Trees for one forward pass, and which rows of the input their responses are, in order.
+
+    ``width`` is that of `TreeBatch.collate`.
+    """
 
     rows: list[int]
     trees: list[Tree]
+    width: int | None = None
+
+    def batch(self) -> TreeBatch:
+        """Lay the trees out."""
+        return TreeBatch.collate(self.trees, width=self.width)
 
 
 def bundles(
@@ -113,12 +119,15 @@ def bundles(
     share: bool = True,
     budget: int | None = None,
     width: int | None = None,
+    row: int | None = None,
 ) -> list[Bundle]:
     """Plant responses and group the trees by length, so that little of a forward pass is padding.
 
     Args:
         prompts, responses, share, width: see ``plant``.
         budget: most tokens of a bundle, padding counted; None = what all trees together would take in one batch.
+        row: trees share rows of up to so many tokens (see `row_width`), where prompts may be shared: bundles are then
+            filled up to the budget, since nothing is padded.
     """
     trees, places = plant(prompts, responses, share, budget, width)
     if not trees:
@@ -126,56 +135,88 @@ def bundles(
     order = sorted(range(len(responses)), key=places.__getitem__)
     first = list(accumulate((len(tree.responses) for tree in trees), initial=0))
     lengths = [len(tree) for tree in trees]
+    if share and row is not None:
+        filled: dict[int, list[int]] = {}
+        for i, (number, _) in enumerate(pack(lengths, budget or sum(lengths))):
+            filled.setdefault(number, []).append(i)
+        batches = list(filled.values())
+    else:
+        row, batches = None, token_budget_batches(lengths, budget or len(lengths) * max(lengths))
     return [
-        Bundle([row for i in batch for row in order[first[i] : first[i + 1]]], [trees[i] for i in batch])
-        for batch in token_budget_batches(lengths, budget or len(lengths) * max(lengths))
+        Bundle([place for i in batch for place in order[first[i] : first[i + 1]]], [trees[i] for i in batch], row)
+        for batch in batches
     ]
+
+
+def pack(lengths: Sequence[int], width: int) -> list[tuple[int, int]]:
+    """Return ``(row, first place in it)`` of each piece, with as many pieces in a row of ``width`` as fit.
+
+    The longest piece is placed first, each in the first row with room for it. A piece longer than ``width`` has a row
+    of its own.
+    """
+    filled: list[int] = []
+    places = [(0, 0)] * len(lengths)
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        row = next((row for row, used in enumerate(filled) if used + lengths[i] <= width), len(filled))
+        if row == len(filled):
+            filled.append(0)
+        places[i] = (row, filled[row])
+        filled[row] += lengths[i]
+    return places
 
 
 @dataclass(frozen=True)
 class TreeBatch:
-    """Trees as rows of one batch.
+    """Trees in the rows of one batch, one or several a row.
 
     Attributes:
         input_ids: ``(R, T)`` int64.
-        position_ids: ``(R, T)`` int64; restart after the prompt for each response.
-        segments: ``(R, T)`` int64; 0 = prompt, 1, 2, ... = the row's responses, -1 = padding.
+        position_ids: ``(R, T)`` int64; start at 0 in each tree and restart after the prompt for each response.
+        tree_ids: ``(R, T)`` int64; number of the token's tree, -1 = padding.
+        segments: ``(R, T)`` int64; 0 = prompt, 1, 2, ... = the tree's responses, -1 = padding.
         rows: ``(N,)`` int64, row of each response, in the order of the trees and of their responses.
         starts: ``(N,)`` int64, index of its first token in the row.
         lengths: ``(N,)`` int64, its tokens.
+        prompt_ends: ``(N,)`` int64, index in the row of the token behind its prompt's last.
         prompt_lengths: ``(N,)`` int64, tokens of its prompt.
     """
 
     input_ids: Tensor
     position_ids: Tensor
+    tree_ids: Tensor
     segments: Tensor
     rows: Tensor
     starts: Tensor
     lengths: Tensor
+    prompt_ends: Tensor
     prompt_lengths: Tensor
 
     @classmethod
-    def collate(cls, trees: Sequence[Tree], filler: int = 0) -> TreeBatch:
-        """Lay trees out as rows, padded on the right with ``filler``, which no response ever sees."""
-        width = max(map(len, trees))
-        ids = torch.full((len(trees), width), filler, dtype=torch.long)
-        positions = torch.zeros(len(trees), width, dtype=torch.long)
-        segments = torch.full((len(trees), width), PADDING, dtype=torch.long)
-        table: list[tuple[int, int, int, int]] = []
-        for row, tree in enumerate(trees):
-            size = len(tree.prompt)
-            ids[row, :size] = torch.tensor(tree.prompt, dtype=torch.long)
-            positions[row, :size] = torch.arange(size)
-            segments[row, :size] = PROMPT
-            start = size
-            for number, response in enumerate(tree.responses, 1):
-                stop = start + len(response)
-                ids[row, start:stop] = torch.tensor(response, dtype=torch.long)
-                positions[row, start:stop] = torch.arange(size, size + len(response))
-                segments[row, start:stop] = number
-                table.append((row, start, len(response), size))
+    def collate(cls, trees: Sequence[Tree], filler: int = 0, width: int | None = None) -> TreeBatch:
+        """Lay trees out in rows, padded on the right with ``filler``, which no response ever sees.
+
+        Args:
+            trees: at least one.
+            filler: token id of padding.
+            width: trees share rows of up to so many tokens; None gives every tree a row of its own.
+        """
+        sizes = [len(tree) for tree in trees]
+        places = [(i, 0) for i in range(len(trees))] if width is None else pack(sizes, width)
+        shape = 1 + max(row for row, _ in places), max(at + size for (_, at), size in zip(places, sizes, strict=True))
+        ids, positions = torch.full(shape, filler), torch.zeros(shape, dtype=torch.long)
+        numbers, segments = torch.full(shape, PADDING), torch.full(shape, PADDING)
+        table: list[tuple[int, int, int, int, int]] = []
+        for number, (tree, (row, at)) in enumerate(zip(trees, places, strict=True)):
+            prompt, start = len(tree.prompt), at
+            for segment, part in enumerate([tree.prompt, *tree.responses]):
+                stop, depth = start + len(part), 0 if segment == PROMPT else prompt
+                ids[row, start:stop] = torch.tensor(part, dtype=torch.long)
+                positions[row, start:stop] = torch.arange(depth, depth + len(part))
+                numbers[row, start:stop], segments[row, start:stop] = number, segment
+                if segment != PROMPT:
+                    table.append((row, start, len(part), at + prompt, prompt))
                 start = stop
-        return cls(ids, positions, segments, *torch.tensor(table).T.contiguous())
+        return cls(ids, positions, numbers, segments, *torch.tensor(table).T.contiguous())
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -189,35 +230,25 @@ class TreeBatch:
         """Every row holds one response: an ordinary padded batch."""
         return len(self.rows) == len(self.input_ids)
 
-    def attention_mask(self) -> Tensor:
-        """Return ``(R, 1, T, T)`` bool: whether query ``q`` sees key ``k``.
-
-        A token sees the prompt and its own response, up to itself. Padding sees itself, since a query that sees nothing
-        would be NaN, and a NaN value reaches others even through a weight of zero.
-        """
-        query, key = self.segments[:, :, None], self.segments[:, None, :]
-        index = torch.arange(self.segments.shape[1], device=self.segments.device)
-        earlier = index[:, None] >= index[None, :]
-        visible = (key == PROMPT) | ((key == query) & (key != PADDING))
-        return ((visible & earlier) | (index[:, None] == index[None, :]))[:, None]
+    def attention_mask(self, window: int | None = None) -> Tensor:
+        """Return ``(R, 1, T, T)`` bool: whether query ``q`` sees key ``k``, under a sliding window or without."""
+        rule = visibility(self.tree_ids, self.segments, self.position_ids, window)
+        return dense_mask(rule, self.input_ids.shape, self.input_ids.device)
 
     def model_inputs(self, config: Any, dtype: torch.dtype = torch.float32) -> dict[str, Any]:
         """Return the arguments of a Hugging Face model, those of an ordinary padded batch where it is ``plain``."""
         if self.plain:
             return {"input_ids": self.input_ids, "attention_mask": (self.segments != PADDING).long()}
-        mask = self.attention_mask()
-        if getattr(config, "_attn_implementation", "sdpa") == "eager":
-            mask = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
         return {
             "input_ids": self.input_ids,
             "position_ids": self.position_ids,
-            "attention_mask": mask,
+            "attention_mask": masks(config, self.tree_ids, self.segments, self.position_ids, dtype),
             "use_cache": False,
         }
 
     def last_states(self, hidden: Tensor) -> Tensor:
         """Return ``(N, d)``: the state of each response's last token (of the prompt's, for an empty response)."""
-        last = torch.where(self.lengths > 0, self.starts + self.lengths, self.prompt_lengths) - 1
+        last = torch.where(self.lengths > 0, self.starts + self.lengths, self.prompt_ends) - 1
         return hidden[self.rows, last]
 
     def predicting_states(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
@@ -232,7 +263,7 @@ class TreeBatch:
             raise ValueError("a prompt without tokens cannot predict a response's first token; give it a start token")
         response, offset = self._tokens()
         index = self.starts[response] + offset
-        predecessor = torch.where(offset > 0, index - 1, self.prompt_lengths[response] - 1)
+        predecessor = torch.where(offset > 0, index - 1, self.prompt_ends[response] - 1)
         row = self.rows[response]
         return hidden[row, predecessor], self.input_ids[row, index]
 
@@ -249,51 +280,3 @@ class TreeBatch:
         response = torch.repeat_interleave(torch.arange(len(self), device=self.lengths.device), self.lengths)
         before = torch.cumsum(self.lengths, 0) - self.lengths
         return response, torch.arange(len(response), device=response.device) - before[response]
-
-
-ATTENTION = ("sdpa", "eager")
-STATEFUL_LAYERS = ("linear_attention", "mamba", "mamba2", "recurrent", "conv", "hybrid")
-
-
-def why_not(backbone: Any, longest: int | None = None) -> str | None:
-    """Return why a tree would be wrong for this model, or None where it is exact.
-
-    Args:
-        backbone: a Hugging Face model without its head, or with it.
-        longest: tokens of the longest prompt and response together. A sliding window shorter than that is refused,
-            because every layer takes a 4-D mask as it is: the window would not be applied.
-    """
-    if hasattr(backbone, "peft_config"):
-        backbone = backbone.get_base_model()
-    config = backbone.config.get_text_config()
-    name = type(backbone).__name__
-    if getattr(config, "is_encoder_decoder", False):
-        return f"{name} is an encoder-decoder"
-    if "position_ids" not in inspect.signature(backbone.forward).parameters:
-        return f"{name} takes no position ids, so that positions cannot restart after the prompt"
-    if not _is_causal(backbone):
-        return f"{name} is an encoder: every token sees every other, so that a prompt depends on its response"
-    layers = set(getattr(config, "layer_types", None) or ())
-    stateful = [layer for layer in layers if any(word in layer for word in STATEFUL_LAYERS)]
-    if stateful or hasattr(config, "ssm_cfg") or hasattr(config, "state_size"):
-        return (
-            f"{name} has recurrent layers ({', '.join(stateful) or 'state space'}), which read a row from left to right"
-        )
-    window = getattr(config, "sliding_window", None) if _slides(config, layers) else None
-    if window is not None and (longest is None or longest > window):
-        return f"{name} has a sliding window of {window} tokens, shorter than a prompt with its response"
-    implementation = getattr(config, "_attn_implementation", None)
-    if implementation not in ATTENTION:
-        return f"attention '{implementation}' takes no 4-D mask; load the model with attn_implementation='sdpa'"
-    return None
-
-
-def _slides(config: Any, layers: set[str]) -> bool:
-    if layers:
-        return any("sliding" in layer or "chunked" in layer for layer in layers)
-    return bool(getattr(config, "use_sliding_window", True))
-
-
-def _is_causal(backbone: Any) -> bool:
-    attention = [module.is_causal for module in backbone.modules() if hasattr(module, "is_causal")]
-    return bool(attention) and all(attention)

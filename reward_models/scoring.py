@@ -88,6 +88,7 @@ def score_part(
     source, output = Path(source), Path(output)
     check_files(source, output)
     output.parent.mkdir(parents=True, exist_ok=True)
+    model.use_attention(settings.attention, settings.max_length)
     formatter = model.formatter(settings.max_length)
     manifest = {
         "input": file_digest(source),

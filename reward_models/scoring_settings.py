@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reward_models.attention_choice import ATTENTION_HELP, CHOICES
 from reward_models.data.files import format_of
 from reward_models.errors import DataError
 
@@ -25,11 +26,14 @@ class ScoringSettings:
     on_bad_row: str = field(
         default="raise", metadata={"help": "raise, or quarantine: leave bad rows out and list them with their reasons"}
     )
+    attention: str = field(default="auto", metadata={"help": ATTENTION_HELP})
     prefix: str = field(default="", metadata={"help": "put before the score columns' names"})
 
     def __post_init__(self) -> None:
         if self.on_bad_row not in ("raise", "quarantine"):
             raise DataError(f"on_bad_row must be raise or quarantine, got '{self.on_bad_row}'")
+        if self.attention not in CHOICES:
+            raise DataError(f"attention must be one of {', '.join(CHOICES)}, got '{self.attention}'")
         for name in ("batch_tokens", "shard_rows"):
             if getattr(self, name) < 1:
                 raise DataError(f"{name} must be at least 1, got {getattr(self, name)}")

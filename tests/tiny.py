@@ -8,7 +8,9 @@ folder = save_tiny(tmp_path / "llama", tiny_llama(), tiny_tokenizer())
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -115,3 +117,17 @@ def save_tiny(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeniz
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def with_norms_in_own_dtype(model: Any) -> Any:
+    """Let a model's RMSNorms compute in its own dtype; transformers' round to float32 everywhere."""
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            gemma = type(module).__name__.startswith("Gemma")
+            eps = module.eps if gemma else module.variance_epsilon
+            module.forward = partial(_rms_norm, weight=module.weight, eps=eps, shift=1.0 if gemma else 0.0)
+    return model
+
+
+def _rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float, shift: float) -> torch.Tensor:
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * (shift + weight)

@@ -35,6 +35,7 @@ def run(argv: list[str]) -> int:
 
     taken = bind(arguments.host, arguments.port)
     model = RewardModel.from_pretrained(arguments.model).to(pick_device(arguments.device))
+    model.use_attention(settings.attention, settings.max_length)
     service = ScoringService(model, arguments.model_name or arguments.model, settings)
     app = create_app(service, arguments.head)
     facts = f"heads: {', '.join(model.names)}; at most {service.formatter.max_length or 'any number of'} tokens a text"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from reward_models.attention_choice import ATTENTION_HELP, check_attention
+
 
 @dataclass(frozen=True)
 class ServingSettings:
@@ -23,9 +25,11 @@ class ServingSettings:
     truncate: bool = field(
         default=True, metadata={"help": "cut longer texts as in training; off: refuse them with status 400"}
     )
+    attention: str = field(default="auto", metadata={"help": ATTENTION_HELP})
     max_body_mb: int = field(default=64, metadata={"help": "largest request body in MiB; beyond it status 413"})
 
     def __post_init__(self) -> None:
+        check_attention(self.attention)
         for name in ("max_batch_tokens", "queue_size", "request_timeout", "max_body_mb"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")

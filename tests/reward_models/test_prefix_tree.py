@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,14 +15,18 @@ from transformers import (
     Gemma3TextConfig,
     GemmaConfig,
     GPT2Config,
+    GPTNeoConfig,
+    Llama4TextConfig,
     LlamaConfig,
     MambaConfig,
     MistralConfig,
     Qwen2Config,
     Qwen3Config,
+    RecurrentGemmaConfig,
 )
 
 from reward_models.prefix_tree import Tree, TreeBatch, bundles, plant, why_not
+from tests.tiny import with_norms_in_own_dtype
 
 SIZES = {
     "vocab_size": 50,
@@ -53,19 +55,9 @@ TREES = [
 
 
 def model(name: str, dtype: torch.dtype = torch.float64):
-    """A random model whose norms compute in ``dtype``; transformers' own RMSNorm rounds to float32 everywhere."""
+    """A random model that computes in ``dtype`` throughout."""
     torch.manual_seed(0)
-    built = AutoModelForCausalLM.from_config(CONFIGS[name], dtype=dtype).eval()
-    for module in built.modules():
-        if type(module).__name__.endswith("RMSNorm"):
-            gemma = type(module).__name__.startswith("Gemma")
-            eps = module.eps if gemma else module.variance_epsilon
-            module.forward = partial(rms_norm, weight=module.weight, eps=eps, shift=1.0 if gemma else 0.0)
-    return built
-
-
-def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float, shift: float) -> torch.Tensor:
-    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * (shift + weight)
+    return with_norms_in_own_dtype(AutoModelForCausalLM.from_config(CONFIGS[name], dtype=dtype).eval())
 
 
 def separate_logps(policy, trees: list[Tree]) -> list[torch.Tensor]:
@@ -144,6 +136,7 @@ def test_layout():
     batch = TreeBatch.collate([Tree([5, 6], [[7], [8, 9]]), Tree([4], [[3]])])
     assert batch.input_ids.tolist() == [[5, 6, 7, 8, 9], [4, 3, 0, 0, 0]]
     assert batch.position_ids[0].tolist() == [0, 1, 2, 2, 3]
+    assert batch.tree_ids.tolist() == [[0] * 5, [1, 1, -1, -1, -1]]
     assert batch.segments.tolist() == [[0, 0, 1, 2, 2], [0, 1, -1, -1, -1]]
     assert batch.attention_mask()[0, 0].int().tolist() == [
         [1, 0, 0, 0, 0],
@@ -152,7 +145,7 @@ def test_layout():
         [1, 1, 0, 1, 0],
         [1, 1, 0, 1, 1],
     ]
-    assert batch.attention_mask()[1, 0, 2:].int().tolist() == [[1, 0, 1, 0, 0], [1, 0, 0, 1, 0], [1, 0, 0, 0, 1]]
+    assert batch.attention_mask()[1, 0, 2:].int().tolist() == [[0, 0, 1, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
 
 
 def test_split_keeps_responses_in_order_within_the_budget():
@@ -194,16 +187,23 @@ def test_a_prompt_without_tokens_predicts_nothing():
         (BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2), "is an encoder"),
         (BloomConfig(vocab_size=50, hidden_size=16, n_layer=1, n_head=2), "takes no position ids"),
         (MambaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, state_size=4), "no position ids"),
-        (Gemma3TextConfig(**SIZES, head_dim=8, sliding_window=8), "a sliding window of 8 tokens"),
-        (MistralConfig(**SIZES, sliding_window=8), "a sliding window of 8 tokens"),
+        (RecurrentGemmaConfig(**SIZES | {"num_hidden_layers": 3}, lru_width=16), "recurrent layers (linear_attention)"),
+        (
+            GPTNeoConfig(
+                vocab_size=50, hidden_size=16, num_layers=2, num_heads=2, attention_types=[[["global", "local"], 1]]
+            ),
+            "local attention",
+        ),
+        (
+            Llama4TextConfig(
+                **SIZES, head_dim=8, attention_chunk_size=8, num_local_experts=2, intermediate_size_mlp=32
+            ),
+            "chunks of 8 tokens",
+        ),
     ],
 )
 def test_models_for_which_a_tree_would_be_wrong_are_refused(config, reason):
     assert reason in why_not(AutoModel.from_config(config), longest=9)
-
-
-def test_a_window_as_long_as_prompt_and_response_is_exact():
-    assert why_not(AutoModel.from_config(MistralConfig(**SIZES, sliding_window=9)), longest=9) is None
 
 
 def test_bundles_hold_trees_of_similar_length():
