@@ -23,6 +23,7 @@ REASONS: Mapping[str, str] = {
     "no_common_turn": "chosen and rejected share no prompt up to an assistant turn",
     "prompt_mismatch": "the prompt does not occur in the conversations that it should begin",
     "unsupported_content": "messages may carry text only, no images and no tool calls",
+    "unsupported_tests": "tests must stand alone as JSON or source text; convert them, pickled ones are never opened",
     "mixed_format": "text and message lists in one file; bring all rows to one of the two",
     "chosen_scored_below_rejected": "the scores contradict the order; swap the answers or correct the scores",
     "over_length": "prompt and answer exceed max_length; shorten them or raise max_length",

@@ -27,7 +27,7 @@ def final_answer(text: str) -> FinalAnswer | None:
 
     What a text says after its last ``</think>`` counts. There, the first of these that is found: its last
     ``\boxed{}``; what stands in its last ``<answer>`` tags; what follows its last ``####``; its last line with a letter
-    or digit, from ``answer is``, ``answer:`` or a first ``A:`` on. So of several boxes the last one counts and no other;
+    or digit, from ``answer is``, ``answer:`` or a first ``A:`` on. So of several boxes the last one counts, no other;
     an empty or unclosed last box is no answer, and so is one of more than 2,000 characters.
     """
     text = text.rsplit(THOUGHT, 1)[-1]

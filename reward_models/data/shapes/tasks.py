@@ -1,19 +1,23 @@
 """Prompts without preferences, with what a verifier needs: `answer`, `solution`, `tests`.
 
-``answer`` is the short final answer and ``solution`` a full reference. ``tests`` is JSON text, for the sources differ:
-``{"assertions": [...]}``, ``{"check": source, "entry_point": name}``, ``{"pytest": source}`` or
-``{"inputs": [...], "outputs": [...]}`` (with ``fn_name`` where calls are tested). Other columns stay under their names.
+``answer`` is the short final answer and ``solution`` a full reference. ``tests`` is the list of dicts that `UnitTests`
+reads, as JSON text: ``{"input", "output"}``, ``{"function", "args", "kwargs", "expected"}``, ``{"assert"}``, or
+``{"check", "entry_point"}``. ``prefix`` is the code that a completion goes on from, where the prompt is such code.
+Other columns stay under their names.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from reward_models.data import code_tests
+from reward_models.data.code_tests import Test, dump
 from reward_models.data.examples import Example, Row, Task
 from reward_models.data.faults import RowFault
-from reward_models.data.fields import conversation, present, record, remaining, text
+from reward_models.data.fields import conversation, kind_of, present, record, remaining, text
 from reward_models.data.shape import Shape
 
 ANSWER_MARK = "####"
@@ -28,60 +32,113 @@ def question_and_answer(row: Row) -> list[Example]:
 
 
 def check_function(row: Row) -> list[Example]:
-    """HumanEval: ``test`` defines ``check(candidate)``."""
-    tests = json.dumps({"check": text(row, "test"), "entry_point": text(row, "entry_point")})
+    """HumanEval: ``test`` defines ``check(candidate)``; a prompt that is code is what a completion goes on from."""
+    prompt, entry_point = text(row, "prompt"), text(row, "entry_point")
+    tests: list[Test] = [{"check": text(row, "test"), "entry_point": entry_point}]
     rest = remaining(row, ("prompt", "test", "canonical_solution"))
-    return [Task(text(row, "prompt"), {**rest, "solution": row.get("canonical_solution"), "tests": tests})]
+    return [
+        Task(
+            prompt,
+            {
+                **rest,
+                "solution": row.get("canonical_solution"),
+                "prefix": prompt if _begins_function(prompt, entry_point) else None,
+                "tests": dump(tests),
+            },
+        )
+    ]
 
 
 def assertions(row: Row) -> list[Example]:
-    """MBPP: ``test_list`` of assert statements."""
+    """MBPP: ``test_list`` of assert statements, with ``test_setup_code`` or ``test_imports`` before each."""
     prompt = text(row, "text") if isinstance(row.get("text"), str) else text(row, "prompt")
-    tests = json.dumps({"assertions": present(row, "test_list")})
-    rest = remaining(row, ("prompt", "text", "code", "test_list"))
-    return [Task(prompt, {**rest, "solution": row.get("code"), "tests": tests})]
+    imports = row.get("test_imports") or []
+    before = [*imports, row.get("test_setup_code")] if isinstance(imports, list) else [imports]
+    setup = "\n".join(part for part in before if isinstance(part, str))
+    tests = code_tests.assertions(present(row, "test_list"), "test_list", setup)
+    used = ("prompt", "text", "code", "test_list", "test_setup_code", "test_imports")
+    return [Task(prompt, {**remaining(row, used), "solution": row.get("code"), "tests": dump(tests)})]
 
 
 def inputs_and_outputs(row: Row) -> list[Example]:
     """APPS and TACO: ``input_output`` is JSON text with inputs and outputs."""
-    tests = text(row, "input_output")
     try:
-        json.loads(tests)
+        value = json.loads(text(row, "input_output"))
     except (ValueError, RecursionError):
         raise RowFault("wrong_type", "input_output", "expected JSON text") from None
-    return [Task(text(row, "question"), {**remaining(row, ("question", "input_output")), "tests": tests})]
+    if not isinstance(value, dict):
+        raise RowFault("wrong_type", "input_output", f"expected an object, found {kind_of(value)}")
+    tests = code_tests.inputs_and_outputs(value, "input_output")
+    return [Task(text(row, "question"), {**remaining(row, ("question", "input_output")), "tests": dump(tests)})]
 
 
 def code_contests(row: Row) -> list[Example]:
     """Public, private and generated tests, joined in this order."""
     fields = ("public_tests", "private_tests", "generated_tests")
-    groups = [record(row, field) for field in fields if row.get(field) is not None]
-    tests = {
-        "inputs": [value for group in groups for value in group.get("input") or []],
-        "outputs": [value for group in groups for value in group.get("output") or []],
-    }
+    tests: list[Test] = []
+    for field in fields:
+        if row.get(field) is not None:
+            group = record(row, field)
+            both = {"inputs": list(group.get("input") or []), "outputs": list(group.get("output") or [])}
+            tests += code_tests.inputs_and_outputs(both, field)
     rest = remaining(row, ("description", *fields))
-    return [Task(text(row, "description"), {**rest, "tests": json.dumps(tests)})]
+    return [Task(text(row, "description"), {**rest, "tests": dump(tests)})]
+
+
+def public_and_private_tests(row: Row) -> list[Example]:
+    """LiveCodeBench: JSON lists of tests; private ones are published pickled, and such rows are refused."""
+    fields = ("public_test_cases", "private_test_cases")
+    metadata = row.get("metadata")
+    try:
+        known = json.loads(metadata) if isinstance(metadata, str) else metadata
+    except (ValueError, RecursionError):
+        known = None
+    function = known.get("func_name") if isinstance(known, dict) else None
+    given = [field for field in fields if row.get(field)]
+    tests = [test for field in given for test in code_tests.listed_tests(row[field], field, function)]
+    rest = remaining(row, ("question_content", *fields))
+    return [Task(text(row, "question_content"), {**rest, "tests": dump(tests)})]
 
 
 def pytest_functions(row: Row) -> list[Example]:
-    """KodCode: pytest functions that import from ``solution``."""
-    tests = json.dumps({"pytest": text(row, "test")})
-    return [Task(text(row, "question"), {**remaining(row, ("question", "test")), "tests": tests})]
+    """KodCode: test functions that import from ``solution``."""
+    tests = code_tests.pytest_functions(text(row, "test"), "test")
+    return [Task(text(row, "question"), {**remaining(row, ("question", "test")), "tests": dump(tests)})]
 
 
 def reward_model_column(row: Row) -> list[Example]:
-    """verl: ``reward_model.ground_truth`` is an answer, or JSON text of tests."""
+    """verl: ``reward_model.ground_truth`` is an answer, or tests as JSON text."""
     truth = present(record(row, "reward_model"), "ground_truth")
-    answer = truth if isinstance(truth, str) else json.dumps(truth, default=str)
-    return [Task(conversation(row, "prompt"), {**remaining(row, ("prompt", "reward_model")), "answer": answer})]
+    rest = remaining(row, ("prompt", "reward_model"))
+    return [Task(conversation(row, "prompt"), {**rest, **_truth(truth, "reward_model")})]
 
 
 def messages_and_truth(row: Row) -> list[Example]:
-    """open-instruct: ``ground_truth`` and the verifier's name in ``dataset``."""
-    truth = present(row, "ground_truth")
-    answer = truth if isinstance(truth, str) else json.dumps(truth, default=str)
-    return [Task(conversation(row, "messages"), {**remaining(row, ("messages", "ground_truth")), "answer": answer})]
+    """open-instruct: ``ground_truth``, an answer or tests, and the verifier's name in ``dataset``."""
+    truth = _truth(present(row, "ground_truth"), "ground_truth")
+    return [Task(conversation(row, "messages"), {**remaining(row, ("messages", "ground_truth")), **truth})]
+
+
+def _truth(truth: Any, field: str) -> dict[str, Any]:
+    # A list of one text is what sources with several verifiers a row write for a single one.
+    one = truth[0] if isinstance(truth, list) and len(truth) == 1 and isinstance(truth[0], str) else truth
+    tests = code_tests.truth_tests(one, field)
+    if tests is None:
+        tests = code_tests.truth_tests(truth, field)
+    if tests is not None:
+        return {"tests": dump(tests)}
+    return {"answer": truth if isinstance(truth, str) else json.dumps(truth, default=str)}
+
+
+def _begins_function(prompt: str, name: str) -> bool:
+    """Whether a prompt is the beginning of a program, up to and with the head of that function."""
+    for ending in ("", "\n    pass"):
+        try:
+            body = ast.parse(prompt + ending).body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        return any(isinstance(one, ast.FunctionDef) and one.name == name for one in body)
+    return False
 
 
 def stepwise_question(row: Row) -> list[Example]:
@@ -106,6 +163,7 @@ SHAPES = (
     Shape("code with assertions", ("prompt", "test_list"), assertions),
     Shape("code with inputs and outputs", ("question", "input_output"), inputs_and_outputs),
     Shape("code contests", ("description", "public_tests"), code_contests),
+    Shape("code with public and private tests", ("question_content", "public_test_cases"), public_and_private_tests),
     Shape("code with pytest functions", ("question", "test"), pytest_functions),
     Shape(
         "prompts with reward_model",

@@ -14,7 +14,7 @@ TAGS = ("<think>\n", "\n</think>\n", "\n<answer>\n", "\n</answer>")
 
 @dataclass(frozen=True)
 class TagCount:
-    r"""``r_i = 0.25`` for each of ``<think>\n``, ``\n</think>\n``, ``\n<answer>\n``, ``\n</answer>`` that is there once."""
+    r"""``0.25`` for each of ``<think>\n``, ``\n</think>\n``, ``\n<answer>\n``, ``\n</answer>`` that occurs once."""
 
     def __call__(self, prompts: Sequence[Text], completions: Sequence[Text], **columns: Any) -> list[float]:
         """Return 0, 0.25, 0.5, 0.75 or 1 a completion."""
