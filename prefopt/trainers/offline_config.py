@@ -12,6 +12,7 @@ from prefopt.errors import UserError, nearest
 from prefopt.offline import OfflineObjective
 from prefopt.offline.reference import Folder
 from prefopt.trainers.pair_statistics import needed_statistics
+from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget
 
 OverLength = Literal["truncate_prompt", "truncate_response", "refuse"]
 OnBadRow = Literal["raise", "quarantine"]
@@ -64,6 +65,7 @@ class OfflineConfig(TrainingArguments):
             "never: one row an answer"
         },
     )
+    token_budget: int | None = field(default=None, metadata={"help": BUDGET_HELP})
     train_sampling_strategy: str = field(
         default="group_by_length",
         metadata={"help": "group_by_length: shuffled batches of similar lengths; random; or sequential"},
@@ -91,6 +93,7 @@ class OfflineConfig(TrainingArguments):
                                 f"{nearest(str(value), get_args(valid))}")  # fmt: skip
         if self.max_length is not None and self.max_length < 2:
             raise UserError(f"max_length must be at least 2 tokens, got {self.max_length}")
+        check_token_budget(self.token_budget)
         # The collator needs every column; the model's forward names only two of them.
         self.remove_unused_columns = False
         super().__post_init__()

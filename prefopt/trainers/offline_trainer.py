@@ -28,6 +28,7 @@ from prefopt.trainers.pair_statistics import needed_statistics, pair_outputs, pa
 from prefopt.trainers.pair_tokens import PairTokens, label_columns
 from prefopt.trainers.policies import prepare_tokenizer
 from prefopt.trainers.reference_cache import cache_key, compute_reference, with_reference
+from prefopt.trainers.token_budget import InPasses, add_up, check_passes, in_order, parts_of
 from reward_models.freezing import disable_dropout
 from reward_models.prefix_tree import PADDING, why_not
 
@@ -88,7 +89,7 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=PairBatchCollator(pad_id, self.labels, self.shares_prompts),
+            data_collator=InPasses(PairBatchCollator(pad_id, self.labels, self.shares_prompts), args.token_budget),
             train_dataset=None if train is None else PairRows(train.rows),
             eval_dataset=None if held_out is None else PairRows(held_out.rows),
             processing_class=processing_class,
@@ -96,6 +97,7 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
             **other,
         )
         self.loss_is_scaled_for_ga = True  # by the number of pairs in the whole batch, see compute_loss
+        check_passes(self)
         self.add_callback(HistoryFile(Path(args.output_dir) / "history.jsonl"))
         if self.reference is not None:
             weights = self.reference.fingerprint(model) if args.precompute_reference else ""
@@ -130,20 +132,25 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Sum of this micro-batch's losses over the number of pairs in the whole optimiser batch."""
-        policy, reference, pairs = self.outputs(model, inputs)
-        real = inputs["weight"] > 0
-        losses = self.objective.losses(policy, reference, pairs)
-        total = torch.where(real, losses, torch.zeros_like(losses)).sum()
-        if model.training and self._is_logging_step():
-            rows = real.nonzero().squeeze(1)
-            seen = None if reference is None else reference[rows]
-            self.measured.add_local(self.objective.metrics(policy[rows], seen, pairs[rows]))
-        if num_items_in_batch is None:
-            loss = total / real.sum().clamp(min=1)
-        else:
-            # Gradients are averaged over processes afterwards.
-            loss = total / num_items_in_batch * self.accelerator.num_processes
-        return (loss, {"losses": losses}) if return_outputs else loss
+        parts = parts_of(inputs)
+        found: list[Tensor] = []
+        # Gradients are averaged over processes afterwards.
+        together = None if num_items_in_batch is None else num_items_in_batch / self.accelerator.num_processes
+        count = inputs["weight"].sum().clamp(min=1) if together is None else together
+
+        def loss_of(part: Any) -> Tensor:
+            policy, reference, pairs = self.outputs(model, part)
+            real = part["weight"] > 0
+            losses = self.objective.losses(policy, reference, pairs)
+            found.append(losses.detach())
+            if model.training and self._is_logging_step():
+                rows = real.nonzero().squeeze(1)
+                seen = None if reference is None else reference[rows]
+                self.measured.add_local(self.objective.metrics(policy[rows], seen, pairs[rows]))
+            return torch.where(real, losses, torch.zeros_like(losses)).sum() / count
+
+        loss = add_up(parts, loss_of, model, self.accelerator)
+        return (loss, {"losses": in_order(parts, found)}) if return_outputs else loss
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
         pairs = torch.stack([batch["weight"].sum() for batch in batch_samples]).sum().to(device)
@@ -155,10 +162,15 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
         """Loss and rewards of each pair; their exact means are taken over all of them at the end."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            batch = self.outputs(model, inputs)
-            losses, scores = self.objective.losses(*batch), self.objective.scores(*batch)
-        rewards = [self.objective.link.beta * score for score in scores]
-        return None, torch.stack([losses, *rewards], dim=1), inputs["weight"]
+            parts = parts_of(inputs)
+            found = in_order(parts, [self._figures(model, part) for part in parts])
+        return None, found, inputs["weight"]
+
+    def _figures(self, model: nn.Module, part: Mapping[str, Any]) -> Tensor:
+        """``(N, 3)``: loss and both rewards."""
+        batch = self.outputs(model, part)
+        rewards = [self.objective.link.beta * score for score in self.objective.scores(*batch)]
+        return torch.stack([self.objective.losses(*batch), *rewards], dim=1)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the objective's metrics to a training log line."""
@@ -186,7 +198,7 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
 
     def floating_point_ops(self, inputs: Mapping[str, Any]) -> int:
         """Six a parameter and token, padding left out."""
-        tokens = int((inputs["trees"]["segments"] != PADDING).sum())
+        tokens = sum(int((part["trees"]["segments"] != PADDING).sum()) for part in parts_of(inputs))
         return 6 * tokens * int(self.model.num_parameters(exclude_embeddings=True))
 
     def _precompute(self, reference: ReferenceLogps, weights: str) -> None:

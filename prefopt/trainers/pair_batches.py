@@ -14,7 +14,8 @@ from transformers import TrainingArguments
 
 from prefopt.batch import Pairs
 from prefopt.trainers.sampling_order import EpochShuffle, LengthBuckets
-from reward_models.prefix_tree import TreeBatch, plant
+from prefopt.trainers.token_budget import Side, padded_tokens
+from reward_models.prefix_tree import Tree, TreeBatch, plant
 
 
 class PairRows(TorchDataset[dict[str, Any]]):
@@ -81,9 +82,8 @@ class PairBatchCollator:
             for name in ("weight", *self.labels)
         }
         batch["row"] = torch.tensor([row["row"] for row in rows])
-        sides = [(row["prompt_ids"], row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in rows]
-        sides = [(prompt, answer) if prompt else (answer[:1], answer[1:]) for prompt, answer in sides]
-        trees, places = plant([prompt for prompt, _ in sides], [answer for _, answer in sides], self.share)
+        pairs = [self.sides(row) for row in rows]
+        trees, places = self._plant([pair[side] for side in (0, 1) for pair in pairs])
         batch["trees"], batch["places"] = vars(TreeBatch.collate(trees, self.pad_id)), torch.tensor(places)
         if "ref_chosen_logps" in rows[0]:
             values = [row[f"ref_{side}_logps"] for side in ("chosen", "rejected") for row in rows]
@@ -91,6 +91,18 @@ class PairBatchCollator:
             for i, value in enumerate(values):
                 batch["ref_logps"][i, : len(value)] = torch.tensor(value)
         return batch
+
+    def sides(self, row: Mapping[str, Any]) -> list[Side]:
+        """Return the chosen and the rejected side."""
+        sides = [(row["prompt_ids"], row[f"{side}_ids"]) for side in ("chosen", "rejected")]
+        return [(prompt, answer) if prompt else (answer[:1], answer[1:]) for prompt, answer in sides]
+
+    def tokens(self, sides: Sequence[Side]) -> int:
+        """Return the tokens of the rows, padding counted."""
+        return padded_tokens(self._plant(sides)[0])
+
+    def _plant(self, sides: Sequence[Side]) -> tuple[list[Tree], list[int]]:
+        return plant([prompt for prompt, _ in sides], [answer for _, answer in sides], self.share)
 
 
 def response_mask(batch: Mapping[str, Any]) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from prefopt.trainers.pair_batches import response_mask
+from prefopt.trainers.token_budget import parts_of
 
 SIDES = ("chosen", "rejected")
 
@@ -71,9 +72,11 @@ def compute_reference(
     for start in tqdm(starts, desc="Reference log-probabilities", disable=quiet or rank > 0):
         picked = order[start : start + batch_size]
         batch = send_to_device(collate([rows[i] for i in picked]), accelerator.device)
-        found, mask = logps(batch).float().cpu(), response_mask(batch).cpu()
-        values = [row[keep] for row, keep in zip(found, mask, strict=True)]
-        mine += [(i, values[j], values[len(picked) + j]) for j, i in enumerate(picked)]
+        for part in parts_of(batch):
+            found, mask = logps(part).float().cpu(), response_mask(part).cpu()
+            values = [row[keep] for row, keep in zip(found, mask, strict=True)]
+            members = [picked[place] for place in part["place"].tolist()] if "place" in part else picked
+            mine += [(i, values[j], values[len(members) + j]) for j, i in enumerate(members)]
     everything = sorted(gather_object(mine) if world > 1 else mine, key=lambda item: item[0])
     return {side: [item[1 + k] for item in everything] for k, side in enumerate(SIDES)}
 

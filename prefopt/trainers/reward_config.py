@@ -8,6 +8,7 @@ import torch
 from transformers import TrainingArguments
 
 from prefopt.errors import UserError, nearest
+from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget
 from reward_models.losses import PAIR_LOSSES
 
 
@@ -42,6 +43,7 @@ class RewardConfig(TrainingArguments):
     head_learning_rate: float | None = field(
         default=None, metadata={"help": "peak learning rate of the heads, which start from nothing; unset: the same"}
     )
+    token_budget: int | None = field(default=None, metadata={"help": BUDGET_HELP})
 
     train_sampling_strategy: str = field(
         default="group_by_length",
@@ -67,6 +69,7 @@ class RewardConfig(TrainingArguments):
             raise UserError(f"pair_label_smoothing goes with bradley_terry only; {self.loss} has no place for it")
         if self.max_length is not None and self.max_length < 4:
             raise UserError(f"max_length must be at least 4 tokens, got {self.max_length}")
+        check_token_budget(self.token_budget)
         # The collator needs every column; the model's forward names only two of them.
         self.remove_unused_columns = False
         if not torch.accelerator.is_available():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 from datasets import Dataset
 
 from prefopt.errors import UserError
+from prefopt.trainers.token_budget import Side, padded_tokens
 from reward_models.formatting import Formatter
-from reward_models.prefix_tree import TreeBatch, bundles
+from reward_models.prefix_tree import Bundle, TreeBatch, bundles
 
 NEEDED = ("prompt", "chosen", "rejected")
 
@@ -102,8 +103,8 @@ class PairCollator:
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Lay out and stack."""
-        sides = [(row[f"{side}_prompt"], row[f"{side}_ids"]) for side in ("chosen", "rejected") for row in rows]
-        found = bundles([prompt for prompt, _ in sides], [ids for _, ids in sides], self.share)
+        pairs = [self.sides(row) for row in rows]
+        found = self._bundles([pair[side] for side in (0, 1) for pair in pairs])
         return {
             "places": torch.tensor([row for bundle in found for row in bundle.rows]).argsort(),
             "trees": [vars(TreeBatch.collate(bundle.trees)) for bundle in found],
@@ -112,6 +113,17 @@ class PairCollator:
             "head": torch.tensor([row["head"] for row in rows]),
             "row": torch.tensor([row["row"] for row in rows]),
         }
+
+    def sides(self, row: Mapping[str, Any]) -> list[Side]:
+        """Return the chosen and the rejected side."""
+        return [(row[f"{side}_prompt"], row[f"{side}_ids"]) for side in ("chosen", "rejected")]
+
+    def tokens(self, sides: Sequence[Side]) -> int:
+        """Return the tokens of all bundles, padding counted."""
+        return sum(padded_tokens(bundle.trees) for bundle in self._bundles(sides))
+
+    def _bundles(self, sides: Sequence[Side]) -> list[Bundle]:
+        return bundles([prompt for prompt, _ in sides], [answer for _, answer in sides], self.share)
 
 
 def _number(value: Any, absent: float, where: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.reward_config import RewardConfig
 from prefopt.trainers.reward_data import EncodedPairs, PairCollator, encode_pairs
 from prefopt.trainers.sampling_order import LengthBuckets
+from prefopt.trainers.token_budget import InPasses, add_up, check_passes, in_order, parts_of
 from reward_models.backbones import position_limit
 from reward_models.freezing import disable_dropout, train_last_layers
 from reward_models.losses import PAIR_LOSSES, Centring, PairLoss
@@ -75,13 +77,14 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=PairCollator(self.shares_prompts),
+            data_collator=InPasses(PairCollator(self.shares_prompts), args.token_budget),
             train_dataset=self._rows("training data"),
             eval_dataset=self._rows("evaluation data"),
             compute_metrics=pair_metrics,
             **other,
         )
         self.loss_is_scaled_for_ga = True
+        check_passes(self)
 
     def _rows(self, split: str) -> Dataset | None:
         return self.encoded[split].rows if split in self.encoded else None
@@ -90,7 +93,7 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
         """Row numbers of the training data."""
         return [f"row {i}" for i in inputs["row"].tolist()]
 
-    def pair_losses(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def pair_losses(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Scores of both sides and the loss of each pair. Shape: three of (N,)."""
         rewards = model(trees=[TreeBatch(**batch) for batch in inputs["trees"]]).float()[inputs["places"]]
         picked = rewards.gather(1, inputs["head"].repeat(2)[:, None])[:, 0]
@@ -107,15 +110,24 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Sum of this micro-batch's losses over the number of pairs in the whole optimiser batch."""
-        chosen, rejected, losses = self.pair_losses(model, inputs)
-        if model.training:
-            self._count(chosen.detach(), rejected.detach(), inputs["label"])
-        if num_items_in_batch is None:
-            loss = losses.mean()
-        else:
-            # Gradients are averaged over processes afterwards.
-            loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
-        return (loss, {"chosen": chosen, "rejected": rejected, "losses": losses}) if return_outputs else loss
+        parts = parts_of(inputs)
+        found: list[tuple[Tensor, ...]] = []
+        # Gradients are averaged over processes afterwards.
+        together = None if num_items_in_batch is None else num_items_in_batch / self.accelerator.num_processes
+        pairs = len(inputs["row"]) if together is None else together
+
+        def loss_of(part: Any) -> Tensor:
+            chosen, rejected, losses = self.pair_losses(model, part)
+            found.append((chosen.detach(), rejected.detach(), losses.detach()))
+            if model.training:
+                self._count(chosen.detach(), rejected.detach(), part["label"])
+            return losses.sum() / pairs
+
+        loss = add_up(parts, loss_of, model, self.accelerator)
+        if not return_outputs:
+            return loss
+        columns = zip(*found, strict=True)
+        return loss, dict(zip(("chosen", "rejected", "losses"), (in_order(parts, c) for c in columns), strict=True))
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
         pairs = torch.tensor(float(sum(len(batch["row"]) for batch in batch_samples)), device=device)
@@ -127,8 +139,9 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
         """Scores and losses per pair; their exact mean is taken over all of them at the end."""
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
-            chosen, rejected, losses = self.pair_losses(model, inputs)
-        return None, torch.stack([chosen, rejected, losses], dim=1), inputs["label"]
+            parts = parts_of(inputs)
+            found = in_order(parts, [torch.stack(self.pair_losses(model, part), dim=1) for part in parts])
+        return None, found, inputs["label"]
 
     def _count(self, chosen: Tensor, rejected: Tensor, label: Tensor) -> None:
         toward = torch.sign(label - 0.5)

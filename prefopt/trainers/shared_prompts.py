@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,8 +63,8 @@ def completion_outputs(
         entropies: whether they are wanted.
         temperature: that of sampling.
     """
-    prompts = _unpad(input_ids[:, :-width], attention_mask[:, :-width])
-    completions = _unpad(input_ids[:, -width:], attention_mask[:, -width:])
+    prompts = unpadded(input_ids[:, :-width], attention_mask[:, :-width])
+    completions = unpadded(input_ids[:, -width:], attention_mask[:, -width:])
     size = rows_at_once or len(prompts)
     parts = [slice(start, start + size) for start in range(0, len(prompts), size)]
     found = [_tree_outputs(model, prompts[part], completions[part], entropies, temperature) for part in parts]
@@ -75,20 +75,27 @@ def completion_outputs(
     return stack("logps"), stack("entropies") if entropies else None
 
 
+def lay_out(
+    model: Any, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]
+) -> tuple[list[Tree], list[int]]:
+    """Return the rows that completions are computed in, and the place of each among all rows' responses."""
+    hidden = getattr(model, "module", model).config.get_text_config().hidden_size
+    whole, order = plant(prompts, completions)
+    return [part for tree in whole for part in cheapest(tree, hidden)], order
+
+
 def _tree_outputs(
     model: Any, prompts: list[list[int]], completions: list[list[int]], entropies: bool, temperature: float
 ) -> dict[str, Tensor]:
-    inner = getattr(model, "module", model)
-    device = next(inner.parameters()).device
-    hidden = inner.config.get_text_config().hidden_size
-    whole, order = plant(prompts, completions)
-    rows = [part for tree in whole for part in cheapest(tree, hidden)]
+    device = next(model.parameters()).device
+    rows, order = lay_out(model, prompts, completions)
     trees, places = TreeBatch.collate(rows).to(device), torch.tensor(order, device=device)
     found = model(trees=trees, statistics=("entropies",) if entropies else (), temperature=temperature)
     return {name: trees.by_response(values.to(device))[0][places] for name, values in found.items()}
 
 
-def _unpad(ids: Tensor, mask: Tensor) -> list[list[int]]:
+def unpadded(ids: Tensor, mask: Tensor) -> list[list[int]]:
+    """Return the rows of ``(B, T)`` tokens without their padding."""
     kept = zip(ids.tolist(), mask.bool().tolist(), strict=True)
     return [[token for token, keep in zip(*row, strict=True) if keep] for row in kept]
 

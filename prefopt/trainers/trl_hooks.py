@@ -7,7 +7,7 @@ versions of `TESTED`; on any other version construction stops with a sentence, b
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import trl
 from accelerate.utils import is_peft_model
 from packaging.specifiers import SpecifierSet
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from trl import GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import (
@@ -28,7 +29,15 @@ from trl.trainer.utils import (
 
 from prefopt.errors import UserError
 from prefopt.trainers.logprobs import attach_tree_head
-from prefopt.trainers.shared_prompts import completion_outputs, order_of_groups, reorder, why_separate
+from prefopt.trainers.shared_prompts import (
+    completion_outputs,
+    lay_out,
+    order_of_groups,
+    reorder,
+    unpadded,
+    why_separate,
+)
+from prefopt.trainers.token_budget import Side, add_up, check_passes, padded_tokens, passes
 
 logger = logging.getLogger(__name__)
 TESTED = SpecifierSet(">=1.16,<1.17")
@@ -60,6 +69,9 @@ MODEL_INPUTS = (
     "pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes", "num_tiles",
     "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids",
 )  # fmt: skip
+
+ROWS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
+"""What the rows of a generation batch are made of."""
 
 REWARD_METRICS = ("reward", "reward_std", "frac_reward_zero_std")
 
@@ -101,6 +113,12 @@ class HookedGRPOTrainer(GRPOTrainer):
         super().__init__(*args, **kwargs)
         self._told: set[str] = set()
         attach_tree_head(self.model.get_base_model() if is_peft_model(self.model) else self.model)
+        check_passes(self)
+        if self.aux_loss_enabled and self.args.token_budget is not None:
+            raise UserError(
+                "token_budget does not go with router_aux_loss_coef: the experts' balancing loss of a batch is not the "
+                "sum of its passes'; set router_aux_loss_coef to 0, or leave token_budget out"
+            )
 
     def score(self, rows: list[dict[str, Any]], prompts: list[Any], completions: list[Any], ids: list[Any]) -> Tensor:
         """Score this process's completions. Return the rewards of all processes, ``(N, K)``, NaN = no score."""
@@ -171,9 +189,38 @@ class HookedGRPOTrainer(GRPOTrainer):
     ) -> tuple[Tensor, Tensor | None]:
         """Return log-probabilities, and entropies if wanted, without gradient, a device batch at a time."""
         training = self.mode == "train"
-        rows = self.args.per_device_train_batch_size if training else self.args.per_device_eval_batch_size
+        at_once = self.args.per_device_train_batch_size if training else self.args.per_device_eval_batch_size
+        parts = self.passes(model, batch)
         with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-            return self.token_outputs(model, batch, rows, entropies)[:2]
+            if len(parts) == 1:
+                return self.token_outputs(model, batch, at_once, entropies)[:2]
+            read = {name: batch[name] for name in ROWS}
+            found = [self.token_outputs(model, reorder(read, rows), len(rows), entropies) for rows in parts]
+        order = torch.cat(parts).argsort().to(found[0][0].device)
+        logps = torch.cat([one[0] for one in found])[order]
+        spreads = [one[1] for one in found if one[1] is not None]
+        return logps, torch.cat(spreads)[order] if entropies else None
+
+    def passes(self, model: nn.Module, batch: Mapping[str, Any]) -> list[Tensor]:
+        """Return the numbers of the rows, on the CPU, that each pass takes under the token budget."""
+        prompts, completions = batch["prompt_ids"], batch["completion_ids"]
+        if self.args.token_budget is None:
+            return [torch.arange(len(prompts))]
+        if any(batch.get(name) is not None for name in MODEL_INPUTS):
+            raise UserError("token_budget counts tokens of text, and this model reads images; leave it out")
+        share = self.shares_prompts(model, prompts.size(1) + completions.size(1))
+        sides = zip(
+            unpadded(prompts, batch["prompt_mask"]), unpadded(completions, batch["completion_mask"]), strict=True
+        )
+
+        def tokens(laid_out: Sequence[Side]) -> int:
+            asked, given = [prompt for prompt, _ in laid_out], [answer for _, answer in laid_out]
+            if share:
+                return padded_tokens(lay_out(model, asked, given)[0])
+            return len(given) * (prompts.size(1) + max(map(len, given)))
+
+        found = passes([[side] for side in sides], share, self.args.token_budget, tokens)
+        return [torch.tensor(part) for part in found]
 
     def shares_prompts(self, model: nn.Module, longest: int, reason: str | None = None) -> bool:
         """Whether completions of one prompt are computed in one row; says once why they are not.
@@ -258,13 +305,24 @@ class HookedGRPOTrainer(GRPOTrainer):
             rows = (input_ids, attention_mask, logits_to_keep, batch_size)
             with self.accelerator.autocast():
                 return *completion_outputs(model, *rows, compute_entropy, self.temperature), None
-        outputs: tuple[Tensor, Tensor | None, Tensor | None] = super()._get_per_token_logps_and_entropies(
-            model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss, **images
-        )
-        return outputs
+        padding = 0
+        if self.args.token_budget is not None:
+            lengths = attention_mask[:, -logits_to_keep:].sum(1)
+            padding = logits_to_keep - max(1, int(lengths.max()))
+        end = input_ids.size(1) - padding
+        logps, entropies, balance = super()._get_per_token_logps_and_entropies(
+            model, input_ids[:, :end], attention_mask[:, :end], logits_to_keep - padding, batch_size, compute_entropy,
+            compute_aux_loss, **images,
+        )  # fmt: skip
+        if padding:
+            logps = pad(logps, (0, padding))
+            entropies = None if entropies is None else pad(entropies, (0, padding))
+        return logps, entropies, balance
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-        return self.micro_batch_loss(model, inputs)
+        found = self.passes(model, inputs)
+        parts = [inputs] if len(found) == 1 else [reorder(inputs, rows) for rows in found]
+        return add_up(parts, lambda part: self.micro_batch_loss(model, part), model, self.accelerator)
 
     def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
         args = self.args
