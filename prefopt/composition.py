@@ -56,10 +56,13 @@ class Objective:
     Attributes:
         recipe: name of the recipe that composed it; empty for a composition by hand.
         arxiv: id of that recipe's paper.
+        companions: slot -> slots that come with it when it is taken from another recipe by name, because together they
+            are what that recipe calls by the slot's name.
     """
 
     recipe: str = ""
     arxiv: str = ""
+    companions: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     @classmethod
     def slot_names(cls) -> tuple[str, ...]:

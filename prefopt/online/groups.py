@@ -47,6 +47,37 @@ class Groups:
         """``(B,)``: how many rows of each row's group are scored."""
         return self.total(torch.ones_like(self.index, dtype=torch.float64))
 
+    @property
+    def representative(self) -> Tensor:
+        """``(B,)`` bool: one scored row of each group that has any, so that a figure of groups counts each once."""
+        rows = torch.arange(len(self.index), device=self.index.device)
+        return self.scored & (self._reduce(rows, "amin", torch.inf) == rows)
+
+    def column_total(self, values: Tensor) -> Tensor:
+        """Return ``(B, T)``: the sum of ``values`` ``(B, T)`` over each row's group, position by position."""
+        total = torch.zeros(self.number, values.shape[1], dtype=torch.float64, device=values.device)
+        return total.index_add(0, self.index, values.double() * self.scored[:, None])[self.index]
+
+    def column_largest(self, values: Tensor) -> Tensor:
+        """Return ``(B, T)``: the largest of ``values`` ``(B, T)`` in each row's group, position by position."""
+        start = torch.full((self.number, values.shape[1]), -torch.inf, dtype=torch.float64, device=values.device)
+        kept = self.scored
+        where = self.index[kept, None].expand(-1, values.shape[1])
+        return start.scatter_reduce(0, where, values.double()[kept], "amax")[self.index]
+
+    def below(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``(B,)`` twice: how many scored rows of the row's group have less, and how many have the same."""
+        _, order = torch.unique(values, return_inverse=True)
+        place = self.index * (order.max() + 1) + order
+        distinct, where = torch.unique(place, return_inverse=True)
+        same = torch.zeros(len(distinct), dtype=torch.float64, device=values.device)
+        same = same.index_add(0, where, self.scored.double())
+        before = same.cumsum(0) - same
+        earlier_groups = torch.zeros(self.number, dtype=torch.float64, device=values.device)
+        earlier_groups = earlier_groups.index_add(0, self.index, self.scored.double())
+        earlier_groups = earlier_groups.cumsum(0) - earlier_groups
+        return before[where] - earlier_groups[self.index], same[where]
+
     def mean(self, values: Tensor) -> Tensor:
         """Return ``(B,)``: the group's mean; NaN where no row is scored."""
         return self.total(values) / self.count.where(self.count > 0, torch.nan)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from prefopt.online.method import OnlineMethod, check_rows
 from prefopt.online.metrics import batch_metrics
 from prefopt.online.ratio.token import TokenRatio
 from prefopt.online.slots import (
+    Adjustment,
     Advantage,
     Aggregate,
     Gate,
@@ -40,6 +41,7 @@ from prefopt.weighting.weighted_sum import WeightedSum
 _SLOT_TYPES: dict[str, type] = {
     "weighting": Weighting,
     "advantage": Advantage,
+    "adjust": Adjustment,
     "token_weight": TokenWeight,
     "policy_weight": PolicyWeight,
     "ratio": Ratio,
@@ -60,6 +62,7 @@ class OnlineObjective(OnlineMethod):
         advantages = advantage(signal)                           (B,) or (B, T)
             or, where the weighting acts on advantages: weighting([advantage(r_k) for each reward k])
         kept       = rows with an advantage, in groups that sampling keeps
+        advantages = adjust(advantages, signal) of kept rows, one adjustment after the other      (B, T)
         weights    = aggregate(mask of kept rows) * product(token_weights)      (B, T)
 
     ``loss``::
@@ -74,6 +77,7 @@ class OnlineObjective(OnlineMethod):
     """
 
     advantage: Advantage = field(default_factory=GroupNormalised)
+    adjust: tuple[Adjustment, ...] = ()
     token_weight: tuple[TokenWeight, ...] = ()
     policy_weight: tuple[PolicyWeight, ...] = ()
     ratio: Ratio = field(default_factory=TokenRatio)
@@ -81,6 +85,7 @@ class OnlineObjective(OnlineMethod):
     aggregate: Aggregate = field(default_factory=SequenceMean)
     regularise: tuple[Regulariser, ...] = ()
     sampling: tuple[Sampling, ...] = ()
+    companions: ClassVar[Mapping[str, tuple[str, ...]]] = {"advantage": ("adjust",)}
 
     def __post_init__(self) -> None:
         for slot, part in self.parts():
@@ -109,8 +114,8 @@ class OnlineObjective(OnlineMethod):
         state = self.init_state() if state is None else state
         statistics: dict[str, Mapping[str, Tensor]] = {}
 
-        def call(slot: str, part: Any, *inputs: Any) -> Tensor:
-            arguments = (*inputs, rollouts.restrict(part.needs, type(part).__name__))
+        def call(slot: str, part: Any, *inputs: Any, rows: Rollouts = rollouts) -> Tensor:
+            arguments = (*inputs, rows.restrict(part.needs, type(part).__name__))
             if not isinstance(part, StatefulPart):
                 return part(*arguments)
             own = state_of(slot, state)
@@ -132,11 +137,17 @@ class OnlineObjective(OnlineMethod):
         for number, part in enumerate(self.sampling):
             kept &= call(f"sampling.{number}", part, signal)
         taking_part = mask & kept[:, None]
+        participants = replace(rollouts, mask=taking_part)
         advantages = masked(advantages, taking_part)
+        heard = signal.where(kept, torch.nan)
+        for number, adjustment in enumerate(self.adjust):
+            adjusted = call(f"adjust.{number}", adjustment, advantages, heard, rows=participants)
+            advantages = masked(adjusted.to(advantages), taking_part)
         penalty_weights = self.aggregate(taking_part)
         weights = penalty_weights
         for number, weight in enumerate(self.token_weight):
-            weights = weights * masked(call(f"token_weight.{number}", weight, advantages), taking_part)
+            factor = call(f"token_weight.{number}", weight, advantages, rows=participants)
+            weights = weights * masked(factor.to(weights), taking_part)
         for number, penalty in enumerate(self.regularise):
             if isinstance(penalty, StatefulPart):
                 slot, name = f"regularise.{number}", type(penalty).__name__

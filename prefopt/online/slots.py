@@ -55,8 +55,24 @@ class Advantage(Part):
         return torch.ones_like(signal)
 
 
+class Adjustment(Part):
+    """Advantages ``(B, T)`` to advantages ``(B, T)``: what a method does to any estimate of them.
+
+    ``rollouts.mask`` holds the tokens that take part, and nothing else; ``advantages`` are zero elsewhere, and
+    ``signal`` ``(B,)`` is NaN in rows that take no part. What is returned outside the mask is ignored. Several act in
+    their order.
+    """
+
+    def __call__(self, advantages: Tensor, signal: Tensor, rollouts: Rollouts, *_: Any, **state: Any) -> Tensor:
+        """Return the advantages. A stateful one is given its ``state`` by keyword."""
+        raise NotImplementedError
+
+
 class TokenWeight(Part):
-    """Weights ``(B, T)`` that multiply the aggregation's; never with gradient."""
+    """Weights ``(B, T)`` that multiply the aggregation's; never with gradient.
+
+    ``rollouts.mask`` holds the tokens that take part, and nothing else.
+    """
 
     def __call__(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
         """Return the weights."""

@@ -132,7 +132,7 @@ def build(name: str, **settings: Any) -> Any:
         name: a recipe's name or alias.
         settings: the recipe's own parameters, and slots: ``gate="sapo"`` takes the gate of the recipe ``sapo``;
             ``gate={"recipe": "sapo", "tau_negative": 1.1}`` takes it with settings; a part or an objective is
-            taken as it is.
+            taken as it is. ``advantage="a_grae"`` brings that recipe's adjustments along, unless ``adjust`` is given.
 
     Raises:
         UnknownRecipe: no recipe of that name. TypeError: a setting that the recipe does not have, or one without effect
@@ -152,10 +152,18 @@ def build(name: str, **settings: Any) -> Any:
             )
     if not isinstance(composed, Objective):
         return composed
+    slots = _with_companions(composed, slots)
     fillings = {slot: _filling(composed, slot, value) for slot, value in slots.items()}
     replaced = replace(composed, recipe=name, arxiv=entry.info.arxiv, **fillings)
     _refuse_idle_settings(entry, composed, own, slots)
     return replaced
+
+
+def _with_companions(objective: Objective, slots: dict[str, Any]) -> dict[str, Any]:
+    """Return ``slots`` and those that come along with a slot taken from a recipe, unless the caller chose them."""
+    taken = {slot: value for slot, value in slots.items() if isinstance(value, (str, Mapping, Objective))}
+    along = {other: value for slot, value in taken.items() for other in objective.companions.get(slot, ())}
+    return slots | {slot: value for slot, value in along.items() if slot not in slots}
 
 
 def _filling(objective: Objective, slot: str, value: Any) -> Any:
