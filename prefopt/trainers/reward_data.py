@@ -120,7 +120,7 @@ class PairCollator:
 
     def tokens(self, sides: Sequence[Side]) -> int:
         """Return the tokens of all bundles, padding counted."""
-        return sum(padded_tokens(bundle.trees) for bundle in self._bundles(sides))
+        return sum(padded_tokens(bundle.trees, bundle.width) for bundle in self._bundles(sides))
 
     def _bundles(self, sides: Sequence[Side]) -> list[Bundle]:
         return bundles([prompt for prompt, _ in sides], [answer for _, answer in sides], self.share)

@@ -16,7 +16,7 @@ from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
 from prefopt.errors import UserError
-from reward_models.prefix_tree import Tree
+from reward_models.prefix_tree import Tree, pack
 
 Part = TypeVar("Part")
 Side = tuple[Sequence[int], Sequence[int]]
@@ -51,9 +51,14 @@ def check_passes(trainer: Any) -> None:
         raise UserError("token_budget does not go with LOMO, which updates the weights in every backward pass")
 
 
-def padded_tokens(trees: Sequence[Tree]) -> int:
-    """Return the tokens that trees take as rows of one batch."""
-    return len(trees) * max(map(len, trees), default=0)
+def padded_tokens(trees: Sequence[Tree], width: int | None = None) -> int:
+    """Return the tokens, padding counted, of the batch that `TreeBatch.collate` makes with this ``width``."""
+    lengths = [len(tree) for tree in trees]
+    if width is None:
+        return len(lengths) * max(lengths)
+    places = pack(lengths, width)
+    ends = [start + length for (_, start), length in zip(places, lengths, strict=True)]
+    return (1 + max(row for row, _ in places)) * max(ends)
 
 
 def passes(

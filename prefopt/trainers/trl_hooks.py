@@ -38,6 +38,7 @@ from prefopt.trainers.shared_prompts import (
     why_separate,
 )
 from prefopt.trainers.token_budget import Side, add_up, check_passes, padded_tokens, passes
+from reward_models.prefix_tree import row_width
 
 logger = logging.getLogger(__name__)
 TESTED = SpecifierSet(">=1.16,<1.17")
@@ -212,11 +213,12 @@ class HookedGRPOTrainer(GRPOTrainer):
         sides = zip(
             unpadded(prompts, batch["prompt_mask"]), unpadded(completions, batch["completion_mask"]), strict=True
         )
+        width = row_width(self.accelerator.unwrap_model(model).config)
 
         def tokens(laid_out: Sequence[Side]) -> int:
             asked, given = [prompt for prompt, _ in laid_out], [answer for _, answer in laid_out]
             if share:
-                return padded_tokens(lay_out(model, asked, given)[0])
+                return padded_tokens(lay_out(model, asked, given)[0], width)
             return len(given) * (prompts.size(1) + max(map(len, given)))
 
         found = passes([[side] for side in sides], share, self.args.token_budget, tokens)
