@@ -45,7 +45,7 @@ class CallCase:
 
 @dataclass(frozen=True)
 class AssertCase:
-    """Trusted test code, usually one ``assert``, that uses the program's globals by name; passes if nothing is raised."""
+    """Trusted test code, usually one ``assert``, that uses the program's globals; passes if nothing is raised."""
 
     source: str
     timeout: float | None = None

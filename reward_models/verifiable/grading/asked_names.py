@@ -1,0 +1,76 @@
+"""Which names of a test the program is asked for: decided from the trusted tests alone."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Mapping, Sequence
+
+from reward_models.verifiable.grading.cases import AssertCase, CheckCase
+
+BUILTINS = frozenset(dir(builtins))
+
+
+class UnreadableTestError(ValueError):
+    """Test code that is no Python, or defines no ``check``."""
+
+
+def tree_of(source: str) -> ast.Module:
+    """Parse test code."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UnreadableTestError(f"the test itself: {type(error).__name__}: {error}") from None
+
+
+def without_stubs(setup: str) -> str:
+    """Return a setup without functions whose body is but a docstring, ``pass`` or ``...``: the program defines them."""
+    tree = tree_of(setup)
+    kept = [
+        node for node in tree.body if not (isinstance(node, ast.FunctionDef) and all(map(_does_nothing, node.body)))
+    ]
+    return setup if len(kept) == len(tree.body) else ast.unparse(ast.Module(kept, []))
+
+
+def _does_nothing(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+def names_of(cases: Mapping[int, AssertCase | CheckCase], setup: str) -> dict[int, list[str]]:
+    """Return for each case the names to look up in the program.
+
+    A builtin name means the builtin, so that no program can replace ``abs`` or ``all`` under a test's hands; unless the
+    tests leave no choice: no case uses any other free name, and every case uses this one (a task that asks for a
+    function ``sum``). An entry point is always the program's.
+
+    Raises:
+        UnreadableTestError: test code that is no Python.
+    """
+    free = {index: _free(tree_of(case.source)) for index, case in cases.items()}
+    trusted = _bound(tree_of(setup))
+    wanted = {index: names - BUILTINS - trusted for index, names in free.items()}
+    shadowing: set[str] = set()
+    if not any(wanted.values()) and not any(isinstance(case, CheckCase) for case in cases.values()):
+        shadowing = set.intersection(*free.values()) & BUILTINS if free else set()
+    return {
+        index: sorted(wanted[index] | shadowing | ({case.entry_point} if isinstance(case, CheckCase) else set()))
+        for index, case in cases.items()
+    }
+
+
+def _free(tree: ast.Module) -> set[str]:
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    return used - _bound(tree)
+
+
+def _bound(tree: ast.Module) -> set[str]:
+    """Names that the module itself binds at its top level."""
+    return {name for node in tree.body for name in _binds(node)}
+
+
+def _binds(node: ast.stmt) -> Sequence[str]:
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return [node.name]
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return [(alias.asname or alias.name).partition(".")[0] for alias in node.names]
+    return [one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)]
