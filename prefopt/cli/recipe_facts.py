@@ -75,10 +75,16 @@ def _part_facts(slot: str, part: Any, own_slots: tuple[str, ...]) -> dict[str, A
         "part": type(part).__name__,
         "settings": {one.name: _plain(getattr(part, one.name)) for one in settings},
         "summary": summary,
-        "formula": prose(type(part)),
+        "formula": "\n\n".join([prose(type(part)), *_formulas_within(part)]),
         "arxiv": part.arxiv if isinstance(part, Part) else "",
         "own": slot.split(".")[0] in own_slots,
     }
+
+
+def _formulas_within(part: Any) -> list[str]:
+    """Return the formulas of the components that a part holds as settings, each under its name."""
+    held = [getattr(part, one.name) for one in dataclasses.fields(part)] if dataclasses.is_dataclass(part) else []
+    return [f"{type(one).__name__}: {prose(type(one))}" for one in held if dataclasses.is_dataclass(one)]
 
 
 def _need_facts(name: str, in_pairs: bool) -> dict[str, str]:

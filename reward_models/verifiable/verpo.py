@@ -51,16 +51,16 @@ class VeRPO:
 
     For N attempts at one problem with ``M_x`` submissions in all (one a turn), ``p^j`` the verdict of test j::
 
-        q_j     = mean of p^j over the M_x submissions             pass rate
-        w_j     = exp(-alpha q_j)                                  difficulty
-        n_j     = sum_k exp(-(q_j - q_k)^2 / (2 sigma^2))          density: a soft count of tests like j, itself
-                                                                   included; sigma = bandwidth * std(q), population
+        q_j     = mean of p^j over the M_x submissions           pass rate
+        w_j     = exp(-alpha q_j)                                difficulty
+        n_j     = sum_k exp(-(q_j - q_k)^2 / (2 sigma^2))        density, a soft count of tests like j
         w'_j    = w_j / (n_j + delta)
-        R_{i,t} = sum_j w'_j p^j_{i,t}                             reward of a turn, neither discounted nor summed up
+        R_{i,t} = sum_j w'_j p^j_{i,t}                           reward of turn t
         O_i     = 1[the last submission passes every test] * gamma^(number of turns)
-        A_{i,t} = (O_i - mean O) + beta (R_{i,t} - mean R)         mean R over all M_x submissions; no std
+        A_{i,t} = (O_i - mean O) + beta (R_{i,t} - mean R)
 
-    Where all pass rates are equal (or there is one test) the density is the number of tests. A test that nobody passes
+    ``sigma = bandwidth * std(q)``, of the population; a test counts in its own density. R of a turn is neither
+    discounted nor summed over turns, its mean is that of all M_x submissions; nothing is divided by a deviation. Where all pass rates are equal (or there is one test) the density is the number of tests. A test that nobody passes
     adds nothing but counts in the density of its like. Equal submissions give exactly 0. An attempt with a submission
     that lacks a verdict on any test takes no part in any mean; with fewer than two attempts left, advantages are NaN.
 

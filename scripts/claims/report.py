@@ -23,8 +23,9 @@ PAGE = """<!doctype html>
   :root { {% for name, colour in dark.items() %}--{{ name }}: {{ colour }}; {% endfor %}} }
 {{ style }}
 table { border-collapse: collapse; font-size: .9rem; }
+section table { width: auto; }
 th, td { text-align: left; padding: .3rem 1rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-td.figure { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+th.figure, td.figure { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 360px), 1fr)); gap: 2rem; }
 figure { margin: 0; }
@@ -42,7 +43,8 @@ Intervals are 95 % over seeds. {{ counts }}</p></header>
 <p>{{ one.claim }} <span class="verdict {{ one.verdict|replace(' ', '-') }}">{{ one.verdict }}</span></p>
 <p class="rule">Rule: {{ one.rule }}</p>
 <div class="plots">{% for title, plot in one.drawn %}<figure><h3>{{ title }}</h3>{{ plot }}</figure>{% endfor %}</div>
-<div class="scroll"><table><tr><th>figure</th><th>mean</th><th>95 % interval</th></tr>
+<div class="scroll"><table><tr><th></th><th class="figure">mean</th>
+<th class="figure">95 % interval</th></tr>
 {% for name, mean, ends in one.figures %}<tr><td>{{ name }}</td><td class="figure">{{ mean }}</td>
 <td class="figure">{{ ends }}</td></tr>{% endfor %}</table></div>
 {% for note in one.notes %}<p>{{ note }}</p>{% endfor %}
