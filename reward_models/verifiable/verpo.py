@@ -60,9 +60,11 @@ class VeRPO:
         A_{i,t} = (O_i - mean O) + beta (R_{i,t} - mean R)
 
     ``sigma = bandwidth * std(q)``, of the population; a test counts in its own density. R of a turn is neither
-    discounted nor summed over turns, its mean is that of all M_x submissions; nothing is divided by a deviation. Where all pass rates are equal (or there is one test) the density is the number of tests. A test that nobody passes
-    adds nothing but counts in the density of its like. Equal submissions give exactly 0. An attempt with a submission
-    that lacks a verdict on any test takes no part in any mean; with fewer than two attempts left, advantages are NaN.
+    discounted nor summed over turns, its mean is that of all M_x submissions; nothing is divided by a deviation.
+    Where all pass rates are equal (or there is one test) the density is the number of tests. A test that nobody
+    passes adds nothing but counts in the density of its like. Equal submissions give exactly 0. An attempt with a
+    submission that lacks a verdict on any test takes no part in any mean; with fewer than two attempts left,
+    advantages are NaN.
 
     Example: four attempts that pass ``1111, 1110, 1100, 1000`` of four tests::
 
