@@ -19,11 +19,13 @@ from reward_models.verifiable.format_and_length import (
 )
 from reward_models.verifiable.length import Length
 from reward_models.verifiable.math_answer import MathAnswer
+from reward_models.verifiable.unit_tests import UnitTests
 from reward_models.verifiable.verpo import VeRPO
 
 VERIFIERS: dict[str, type[Any]] = {
     "exact_answer": ExactAnswer,
     "math_answer": MathAnswer,
+    "unit_tests": UnitTests,
     "format": Format,
     "think_format": ThinkFormat,
     "tag_count": TagCount,
@@ -59,6 +61,7 @@ __all__ = [
     "SoftOverlong",
     "TagCount",
     "ThinkFormat",
+    "UnitTests",
     "VeRPO",
     "build_verifier",
 ]

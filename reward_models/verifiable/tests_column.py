@@ -27,7 +27,7 @@ from reward_models.verifiable.grading.cases import AssertCase, CallCase, Case, C
 
 
 @dataclass(frozen=True)
-class Tests:
+class RowTests:
     """The cases of a row, or why there are none."""
 
     cases: tuple[Case, ...]
@@ -38,7 +38,7 @@ class _Wrong(Exception):
     """What is wrong with one test."""
 
 
-def read_tests(value: Any, where: str, tolerance: float | None = None) -> Tests:
+def read_tests(value: Any, where: str, tolerance: float | None = None) -> RowTests:
     """Read one row's tests; ``where`` names the row, ``tolerance`` is that of numbers in data tests.
 
     No tests, or text that is no JSON list, leave a row unscored, with a reason.
@@ -48,22 +48,22 @@ def read_tests(value: Any, where: str, tolerance: float | None = None) -> Tests:
     """
     if isinstance(value, str):
         if not value.strip():
-            return Tests((), "no tests")
+            return RowTests((), "no tests")
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
-            return Tests((), f"tests are no JSON: {str(error)[:100]}")
+            return RowTests((), f"tests are no JSON: {str(error)[:100]}")
     if value is None:
-        return Tests((), "no tests")
+        return RowTests((), "no tests")
     if not isinstance(value, (list, tuple)):
-        return Tests((), f"tests are no list but {type(value).__name__}")
+        return RowTests((), f"tests are no list but {type(value).__name__}")
     cases = []
     for number, test in enumerate(value, start=1):
         try:
             cases.append(_case(test, tolerance))
         except _Wrong as wrong:
             raise DataError(f"{where}, test {number}: {wrong}") from None
-    return Tests(tuple(cases), "" if cases else "no tests")
+    return RowTests(tuple(cases), "" if cases else "no tests")
 
 
 def _case(test: Any, tolerance: float | None) -> Case:
