@@ -11,16 +11,26 @@ import subprocess
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from reward_models.verifiable.sandbox.errors import SandboxFailure
+from reward_models.verifiable.sandbox.interpreter import identity
 from reward_models.verifiable.sandbox.limits import Limits
 from reward_models.verifiable.sandbox.process import Ends, Process
 
 START_SECONDS = 20.0
+MANY_PROGRAMS = 32
+
+
+@cache
+def inside(name: str) -> str:
+    """Return the text of a program that runs inside."""
+    return (files("reward_models.verifiable.sandbox.inside") / f"{name}.py").read_text(encoding="utf-8")
 
 
 class Box:
@@ -37,7 +47,7 @@ class Box:
         self._known: set[str] = set()
         self.orders, theirs = socket.socketpair()
         try:
-            self._popen = subprocess.Popen(
+            self._popen: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
                 command,
                 stdin=theirs,
                 stdout=subprocess.DEVNULL,
@@ -45,22 +55,22 @@ class Box:
                 env=dict(environment),
                 cwd="/",
                 start_new_session=True,
-                **({} if user is None else {"user": user, "group": user, "extra_groups": []}),
+                **identity(user),
             )
         except OSError as error:
             self.orders.close()
             raise SandboxFailure(f"{command[0]}: {error}") from error
         finally:
             theirs.close()
-        self._finalizer = weakref.finalize(self, _shut, self.orders, self._popen)
+        self._finalizer = weakref.finalize(self, _shut, self.orders, self._popen, os.getpid())
         self.pid = self._popen.pid
         try:
             self.facts = self._greet(settings)
         except (OSError, ValueError) as error:
             raise SandboxFailure(f"the launcher did not start: {self._complaint() or error}") from error
 
-    def start(self, program: str, limits: Limits, tier: str) -> Process:
-        """Run a program.
+    def start(self, program: str, limits: Limits, tier: str, release: Callable[[bool], None]) -> Process:
+        """Run a program. ``release`` is called at its end with whether the launcher is still sound.
 
         Raises:
             SandboxFailure: the launcher is gone.
@@ -80,15 +90,22 @@ class Box:
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
-        ends = Ends(*ours[:4], leash=socket.socket(fileno=ours[4]))
-        return Process(ends, limits, tier, self.close)
+        ends = Ends(ours[0], ours[1], ours[2], ours[3], socket.socket(fileno=ours[4]))
+        return Process(ends, limits, tier, release)
+
+    @property
+    def worn(self) -> bool:
+        """Whether it has learnt so many programs that a fresh one is better."""
+        return len(self._known) > MANY_PROGRAMS
 
     def close(self) -> None:
         """End the launcher and all that runs in it."""
         self._finalizer()
 
     def _greet(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        self._order({"settings": dict(settings)})
+        launcher = inside("launcher").encode()
+        self.orders.sendall(struct.pack("!I", len(launcher)) + launcher)
+        self._order({"settings": dict(settings), "confinement": inside("confinement")})
         self.orders.settimeout(START_SECONDS)
         line = b""
         while not line.endswith(b"\n"):
@@ -125,7 +142,11 @@ def _channels() -> tuple[list[int], list[int]]:
     return ours, [theirs_in, *(write for _, write in pipes), leash[1].detach()]
 
 
-def _shut(orders: socket.socket, popen: subprocess.Popen[bytes]) -> None:
+def _shut(orders: socket.socket, popen: subprocess.Popen[bytes], owner: int) -> None:
+    if os.getpid() != owner:
+        # A fork of the owner must not end what the owner still uses.
+        orders.close()
+        return
     with suppress(OSError):
         orders.shutdown(socket.SHUT_RDWR)
     orders.close()

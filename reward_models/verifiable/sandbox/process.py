@@ -2,7 +2,7 @@
 
 Seam for graders::
 
-    sandbox = Sandbox.best()                                # or Sandbox.named("landlock"), Sandbox.best(allow_unsafe=True)
+    sandbox = Sandbox.best()                                # or .named("landlock"), .best(allow_unsafe=True)
     process = sandbox.start(program, Limits(wall_seconds=5))
     process.write(b"...")                                   # its stdin; never blocks, what does not fit is buffered
     process.close_input()
@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -72,11 +73,11 @@ class Usage:
 class Process:
     """A program in a sandbox. ``tier`` is that of its sandbox."""
 
-    def __init__(self, ends: Ends, limits: Limits, tier: str, abandon: Callable[[], None]) -> None:
+    def __init__(self, ends: Ends, limits: Limits, tier: str, release: Callable[[bool], None]) -> None:
         self.limits, self.tier = limits, tier
         self.usage: Usage | None = None
         self._ends = ends
-        self._abandon = abandon
+        self._release = release
         self._unsent = bytearray()
         self._input_closing = False
         self._answers = bytearray()
@@ -152,7 +153,6 @@ class Process:
     def check_deadline(self) -> None:
         """Give its sandbox up if that has missed the deadline too."""
         if not self.finished and time.monotonic() > self.deadline:
-            self._abandon()
             self._end({"refused": "the sandbox did not end the program at its deadline"})
 
     def _send(self) -> None:
@@ -246,11 +246,12 @@ class Process:
             killed=self._killed,
             output_exceeded="output" in self._exceeded,
             answers_exceeded="answers" in self._exceeded,
-            cpu_exceeded=cpu_ms >= 1e3 * self.limits.cpu_seconds,
+            cpu_exceeded=returncode == -signal.SIGXCPU or cpu_ms >= 1e3 * self.limits.cpu_seconds,
             stdout=bytes(self._outputs[self._ends.stdout]),
             stderr=bytes(self._outputs[self._ends.stderr]),
             infrastructure_error=told.get("refused"),
         )
+        self._release("refused" not in told)
 
     def _close(self, descriptor: int) -> None:
         if descriptor in self._open:
@@ -261,10 +262,12 @@ class Process:
                 os.close(descriptor)
 
     def __del__(self) -> None:
-        # Closing the leash kills the program.
-        for descriptor in list(getattr(self, "_open", ())):
-            with suppress(OSError):
-                self._close(descriptor)
+        if self.usage is None:
+            # Closing the leash kills the program.
+            for descriptor in list(self._open):
+                with suppress(OSError):
+                    self._close(descriptor)
+            self._release(False)
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,18 @@ kills the program. When the socket ends, everything does.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
-import resource
 import select
 import signal
 import socket
 import struct
 import sys
 import time
-
-MEGABYTE = 1 << 20
+from types import CodeType, ModuleType
+from typing import Any
 
 
 class Child:
@@ -40,15 +40,16 @@ class Launcher:
         self.orders = orders
         self.buffer = b""
         self.descriptors: list[int] = []
-        self.programs: dict[str, object] = {}
+        self.programs: dict[str, CodeType] = {}
         self.children: dict[int, Child] = {}
+        self.confinement: Any = None
         self.woken, wake = os.pipe()
         for end in (self.woken, wake):
             os.set_blocking(end, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake)
 
-    def serve(self) -> object:
+    def serve(self) -> CodeType | None:
         """Serve until the orders end; in a child, return the code that it is to run."""
         while True:
             poll = select.poll()
@@ -83,7 +84,7 @@ class Launcher:
         """Kill what is late."""
         now = time.monotonic()
         for pid, child in self.children.items():
-            if now >= child.deadline and not child.timed_out:
+            if now >= child.deadline and not child.timed_out and "wall_clock" in self.confinement.protections:
                 child.timed_out = True
                 os.kill(pid, signal.SIGKILL)
 
@@ -104,7 +105,7 @@ class Launcher:
             tell(child.leash, told)
             child.leash.close()
 
-    def hear(self) -> object:
+    def hear(self) -> CodeType | None:
         """Take orders from the socket; in a child, return the code that it is to run."""
         data, descriptors, _, _ = socket.recv_fds(self.orders, 1 << 16, 32)
         if not data:
@@ -124,10 +125,10 @@ class Launcher:
                 return code
         return None
 
-    def obey(self, order: dict) -> object:
+    def obey(self, order: dict) -> CodeType | None:
         """Carry one order out; in a child, return the code that it is to run."""
         if "settings" in order:
-            tell(self.orders, {"ready": sys.version.split()[0]})
+            self.prepare(order)
             return None
         if "text" in order:
             self.programs[order["program"]] = compile(order["text"], "<program>", "exec")
@@ -149,20 +150,34 @@ class Launcher:
             self.children[pid] = Child(leash, order["limits"]["wall_seconds"])
         return None
 
+    def prepare(self, order: dict) -> None:
+        """Make the confinement, and tell the parent what the machine offers."""
+        module: dict = {"__name__": "confinement"}
+        exec(compile(order["confinement"], "<confinement>", "exec"), module)
+        try:
+            self.confinement = module["Confinement"](order["settings"])
+            tell(self.orders, {"ready": sys.version.split()[0], "landlock": module["landlock_version"]()})
+        except OSError as error:
+            tell(self.orders, {"refused": str(error)})
+            os._exit(1)
+
     def become_program(self, ends: list[int], leash: socket.socket, limits: dict) -> None:
         """Leave nothing of the launcher to this child, and confine it."""
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            rules = self.confinement.ruleset
+            kept = ends if rules is None else [*ends, rules]
             # Numbers above the targets first, so that no target overwrites a source still needed.
-            sources = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in ends]
+            sources = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10) for descriptor in kept]
             leash.detach()
             self.orders.detach()
             for target, source in enumerate(sources):
                 os.dup2(source, target, inheritable=target < 3)
-            os.closerange(5, 1 << 16)
             leash = socket.socket(fileno=4)
-            confine(limits)
+            if "no_descriptors" in self.confinement.protections:
+                os.closerange(len(kept), 1 << 16)
+            self.confinement.apply(limits, None if rules is None else 5)
             leash.close()
         except BaseException as error:
             tell(leash, {"refused": f"{type(error).__name__}: {error}"})
@@ -171,32 +186,14 @@ class Launcher:
 
 def tell(leash: socket.socket, message: dict) -> None:
     """Send a line of JSON to the parent, which may be gone."""
-    try:
+    with contextlib.suppress(OSError):
         leash.sendall(json.dumps(message).encode() + b"\n")
-    except OSError:
-        pass
-
-
-def confine(limits: dict) -> None:
-    """Give everything up that a program shall not have."""
-    os.setsid()
-    seconds = max(1, -int(-limits["cpu_seconds"] // 1))
-    stack = limits["stack_mb"] * MEGABYTE
-    for kind, value in (
-        (resource.RLIMIT_CPU, (seconds, seconds + 1)),
-        (resource.RLIMIT_AS, (limits["memory_mb"] * MEGABYTE,) * 2),
-        (resource.RLIMIT_FSIZE, (limits["file_bytes"],) * 2),
-        (resource.RLIMIT_NOFILE, (limits["open_files"],) * 2),
-        (resource.RLIMIT_CORE, (0, 0)),
-        (resource.RLIMIT_STACK, (stack, stack)),
-    ):
-        resource.setrlimit(kind, value)
 
 
 if __name__ == "__main__":
     launcher = Launcher(socket.socket(fileno=0))
-    code = launcher.serve()
+    code: Any = launcher.serve()
     # What follows happens in a child. The program is the main module, and nothing of the launcher is in its way.
     del launcher
-    sys.modules["__main__"] = type(sys)("__main__")
+    sys.modules["__main__"] = ModuleType("__main__")
     exec(code, sys.modules["__main__"].__dict__)
