@@ -59,6 +59,7 @@ def _needs() -> dict[str, Need]:
             "entropy of the current policy, with gradient",
             "fused with the log-probabilities",
         ),
+        "policy.values": ("(B, T)", "critic's value before each token, with gradient", "a critic with gradient"),
         "policy.hidden": ("(B, T, H)", "last hidden states of the current policy", "memory B * T * H"),
         "policy.top_logits": ("(B, T, k)", "largest logits", "fused with the log-probabilities"),
         "policy.top_ids": ("(B, T, k)", "their token ids", "fused with the log-probabilities"),

@@ -24,6 +24,7 @@ class Paper:
 PAPERS: dict[str, Paper] = {
     arxiv: Paper(title, year, arxiv)
     for arxiv, year, title in (
+        ("1506.02438", 2015, "High-Dimensional Continuous Control Using Generalized Advantage Estimation"),
         ("1707.06347", 2017, "Proximal Policy Optimization Algorithms"),
         ("2305.18290", 2023, "Direct Preference Optimization: Your Language Model is Secretly a Reward Model"),
         ("2305.10425", 2023, "SLiC-HF: Sequence Likelihood Calibration with Human Feedback"),
@@ -38,6 +39,7 @@ PAPERS: dict[str, Paper] = {
         ("2406.11827", 2024, "WPO: Enhancing RLHF with Weighted Preference Optimization"),
         ("2409.06411", 2024, "Length Desensitization in Direct Preference Optimization"),
         ("2411.15124", 2024, "Tulu 3: Pushing Frontiers in Open Language Model Post-Training"),
+        ("2501.03262", 2025, "REINFORCE++: Stabilizing Critic-Free Policy Optimization with Global Normalization"),
         ("2503.14476", 2025, "DAPO: An Open-Source LLM Reinforcement Learning System at Scale"),
         ("2503.20783", 2025, "Understanding R1-Zero-Like Training: A Critical Perspective"),
         ("2506.13585", 2025, "MiniMax-M1: Scaling Test-Time Compute Efficiently with Lightning Attention"),

@@ -28,6 +28,7 @@ from prefopt.online.slots import (
     Advantage,
     Aggregate,
     Gate,
+    Metrics,
     PolicyWeight,
     Ratio,
     Regulariser,
@@ -134,8 +135,10 @@ class OnlineObjective(OnlineMethod):
 
         known = (~torch.isnan(advantages) | ~mask).all(-1)
         kept = known.clone()
+        own_metrics: Metrics = {}
         for number, part in enumerate(self.sampling):
             kept &= call(f"sampling.{number}", part, signal)
+            own_metrics |= part.metrics(rollouts.restrict(part.needs, type(part).__name__))
         taking_part = mask & kept[:, None]
         participants = replace(rollouts, mask=taking_part)
         advantages = masked(advantages, taking_part)
@@ -147,14 +150,19 @@ class OnlineObjective(OnlineMethod):
         weights = penalty_weights
         for number, weight in enumerate(self.token_weight):
             factor = call(f"token_weight.{number}", weight, advantages, rows=participants)
+            own_metrics |= weight.metrics(factor, participants.restrict(weight.needs, type(weight).__name__))
             weights = weights * masked(factor.to(weights), taking_part)
+        carried: dict[str, Tensor] = {}
         for number, penalty in enumerate(self.regularise):
+            slot, name = f"regularise.{number}", type(penalty).__name__
             if isinstance(penalty, StatefulPart):
-                slot, name = f"regularise.{number}", type(penalty).__name__
                 own = state_of(slot, state)
                 statistics[slot] = penalty.statistics(rollouts.restrict(penalty.needs, name), state=own)
+            kept_for_loss = penalty.carry(heard, participants.restrict(penalty.needs, name))
+            if kept_for_loss is not None:
+                carried[slot] = kept_for_loss
         metrics = batch_metrics(self.weighting, self.advantage, signal, advantages, known, kept, rollouts)
-        return Prepared(advantages, weights, penalty_weights, statistics, metrics, state=state)
+        return Prepared(advantages, weights, penalty_weights, statistics, metrics | own_metrics, carried, state)
 
     @torch.no_grad()
     def refine(self, rollouts: Rollouts, prepared: Prepared, policy: PolicyOutputs) -> Prepared:
@@ -163,6 +171,7 @@ class OnlineObjective(OnlineMethod):
             return prepared
         check_rows(rollouts, prepared, policy)
         ratio, advantages = self._ratio(rollouts, policy), prepared.advantages.to(policy.logps)
+        rollouts = replace(rollouts, mask=prepared.penalty_weights > 0)
         statistics = dict(prepared.statistics)
         carried = dict(prepared.carried)
         weights = prepared.weights
@@ -187,8 +196,11 @@ class OnlineObjective(OnlineMethod):
         loss = -(weights * surrogate).sum()
         for number, part in enumerate(self.regularise):
             own: dict[str, Any] = {}
+            slot = f"regularise.{number}"
             if isinstance(part, StatefulPart):
-                own = {"state": state_of(f"regularise.{number}", prepared.state)}
+                own["state"] = state_of(slot, prepared.state)
+            if slot in prepared.carried:
+                own["carried"] = prepared.carried[slot]
             penalty = part(*_restricted(part, policy, rollouts), ratio, prepared.advantages.to(ratio), **own)
             loss = loss + (prepared.penalty_weights.to(penalty) * masked(penalty, rollouts.mask)).sum()
         return loss
@@ -210,20 +222,22 @@ class OnlineObjective(OnlineMethod):
             inputs = dict(zip(("policy", "rollouts"), _restricted(self.ratio, policy, rollouts), strict=True))
         return self.ratio(logps, masked(rollouts.logps, rollouts.mask).to(logps), rollouts.mask, **inputs)
 
-    def _surveyed(self, prepared: Prepared) -> dict[str, Tensor]:
+    def _gate_inputs(self, rollouts: Rollouts, prepared: Prepared) -> dict[str, Tensor]:
+        inputs = {"mask": rollouts.mask} if self.gate.whole_rows else {}
         if self.gate.scope == "row":
-            return {}
+            return inputs
         if "gate" not in prepared.carried:
             raise ValueError(
                 f"{type(self.gate).__name__} surveys the whole mini-batch: call `refine` before `loss` and slice its "
                 "result"
             )
-        return {"surveyed": prepared.carried["gate"]}
+        return inputs | {"surveyed": prepared.carried["gate"]}
 
     def _surrogate(self, rollouts: Rollouts, prepared: Prepared, policy: PolicyOutputs) -> tuple[Tensor, Tensor]:
         check_rows(rollouts, prepared, policy)
         ratio, logps = self._ratio(rollouts, policy), masked(policy.logps, rollouts.mask)
-        surrogate = self.gate(ratio, prepared.advantages.to(logps), logps, **self._surveyed(prepared))
+        inputs = self._gate_inputs(rollouts, prepared)
+        surrogate = self.gate(ratio, prepared.advantages.to(logps), logps, **inputs)
         return ratio, masked(surrogate, rollouts.mask)
 
     @torch.no_grad()
@@ -239,7 +253,8 @@ class OnlineObjective(OnlineMethod):
         taking_part = prepared.penalty_weights > 0
         tokens = taking_part.sum()
         gap = masked(rollouts.logps - policy.logps, taking_part)
-        closed = self.gate.closed(ratio, prepared.advantages.to(ratio), **self._surveyed(prepared))
+        inputs = self._gate_inputs(rollouts, prepared)
+        closed = self.gate.closed(ratio, prepared.advantages.to(ratio), **inputs)
         closed = closed.expand(taking_part.shape) & taking_part
         metrics = {
             "clip_fraction": (closed.sum(), tokens),

@@ -11,6 +11,8 @@ from prefopt.batch import PolicyOutputs, Rollouts
 from prefopt.composition import Part
 
 Scope = Literal["row", "batch"]
+Metrics = dict[str, tuple[Tensor, Tensor]]
+"""Name -> ``(sum, count)``; pairs add up over processes and steps."""
 
 
 class Weighting(Part):
@@ -78,6 +80,10 @@ class TokenWeight(Part):
         """Return the weights."""
         raise NotImplementedError
 
+    def metrics(self, weights: Tensor, rollouts: Rollouts) -> Metrics:
+        """Return figures of one generation batch, from the weights ``(B, T)`` that it gave."""
+        return {}
+
 
 class Ratio(Part):
     """Current and old log-probabilities ``(B, T)`` (zero outside ``mask``) to a ratio ``(B, T)`` or ``(B, 1)``.
@@ -97,11 +103,13 @@ class Gate(Part):
 
     ``scope = "batch"``: what it does to a token depends on the current policy's tokens of the whole mini-batch. Its
     ``survey`` sees them in one pass without gradient, and what it returns is given back by keyword, ``surveyed``.
+    ``whole_rows``: it relates the tokens of a row to each other, and is given their ``mask`` ``(B, T)`` by keyword.
     """
 
     scope: ClassVar[Scope] = "row"
+    whole_rows: ClassVar[bool] = False
 
-    def __call__(self, ratio: Tensor, advantages: Tensor, logps: Tensor, *_: Any, **surveyed: Any) -> Tensor:
+    def __call__(self, ratio: Tensor, advantages: Tensor, logps: Tensor, *_: Any, **inputs: Any) -> Tensor:
         """Return the surrogate."""
         raise NotImplementedError
 
@@ -109,7 +117,7 @@ class Gate(Part):
         """Return what the whole mini-batch tells of each row, first dimension B."""
         raise NotImplementedError
 
-    def closed(self, ratio: Tensor, advantages: Tensor, *_: Any, **surveyed: Any) -> Tensor:
+    def closed(self, ratio: Tensor, advantages: Tensor, *_: Any, **inputs: Any) -> Tensor:
         """Return bool, shape of the surrogate: tokens whose gradient the gate stops or caps. None for a smooth gate."""
         return torch.zeros_like(ratio * advantages, dtype=torch.bool)
 
@@ -118,8 +126,9 @@ class PolicyWeight(Part):
     """Weights ``(B, T)`` that depend on the current policy; they multiply the surrogate, and carry no gradient.
 
     ``scope = "row"``: a row's weights follow from that row. ``scope = "batch"``: from the whole mini-batch, which
-    it then sees in one more pass without gradient, before the first micro-batch. The aggregation's denominator
-    counts tokens of weight 0; a part for which it should not returns correspondingly larger weights.
+    it then sees in one more pass without gradient, before the first micro-batch, with ``rollouts.mask`` of the tokens
+    that take part. The aggregation's denominator counts tokens of weight 0; a part for which it should not returns
+    correspondingly larger weights.
     """
 
     scope: ClassVar[Scope] = "row"
@@ -143,13 +152,21 @@ class Aggregate(Part):
 
 
 class Regulariser(Part):
-    """A penalty per token ``(B, T)``, to be minimised; the aggregation's weights sum it."""
+    """A penalty per token ``(B, T)``, to be minimised; the aggregation's weights sum it.
+
+    One that needs something of the whole generation batch computes it in ``carry``, and is given its rows of it by
+    keyword, ``carried``.
+    """
 
     def __call__(
-        self, policy: PolicyOutputs, rollouts: Rollouts, ratio: Tensor, advantages: Tensor, *_: Any, **state: Any
+        self, policy: PolicyOutputs, rollouts: Rollouts, ratio: Tensor, advantages: Tensor, *_: Any, **kept: Any
     ) -> Tensor:
         """Return the penalty, coefficient included. A stateful one is given its ``state`` by keyword."""
         raise NotImplementedError
+
+    def carry(self, signal: Tensor, rollouts: Rollouts) -> Tensor | None:
+        """Return what ``prepare`` keeps for the loss, first dimension B; arguments as an adjustment gets them."""
+        return None
 
 
 class Sampling(Part):
@@ -158,6 +175,10 @@ class Sampling(Part):
     def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return the rows to keep."""
         raise NotImplementedError
+
+    def metrics(self, rollouts: Rollouts) -> Metrics:
+        """Return figures of one generation batch."""
+        return {}
 
 
 def masked(values: Tensor, mask: Tensor) -> Tensor:

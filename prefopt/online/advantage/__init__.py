@@ -1,19 +1,23 @@
 """Signals to advantages; one estimator a file."""
 
+from prefopt.online.advantage.generalised import GeneralisedAdvantage
 from prefopt.online.advantage.group_centred import GroupCentred
 from prefopt.online.advantage.group_normalised import GroupNormalised
 from prefopt.online.advantage.leave_one_out import LeaveOneOut
 from prefopt.online.advantage.raw_reward import RawReward
 from prefopt.online.advantage.running_baseline import RunningBaseline
+from prefopt.online.advantage.step_normalised import StepNormalised
 from prefopt.online.advantage.suite import SuiteAdvantage, TurnSuiteAdvantage
 from prefopt.online.advantage.virtual_maximum import VirtualMaximum
 
 __all__ = [
+    "GeneralisedAdvantage",
     "GroupCentred",
     "GroupNormalised",
     "LeaveOneOut",
     "RawReward",
     "RunningBaseline",
+    "StepNormalised",
     "SuiteAdvantage",
     "TurnSuiteAdvantage",
     "VirtualMaximum",

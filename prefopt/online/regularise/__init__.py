@@ -1,5 +1,6 @@
 """Penalties per token that are added to the loss."""
 
 from prefopt.online.regularise.kl import KL
+from prefopt.online.regularise.value_loss import ValueLoss
 
-__all__ = ["KL"]
+__all__ = ["KL", "ValueLoss"]
