@@ -39,5 +39,5 @@ def message(error: BaseException) -> str:
 
 def raised(error: BaseException) -> str:
     """Return ``kind, name, message`` of an exception as the inside of a JSON list."""
-    kind = {NotPlainError: "foreign", TooLargeError: "large"}.get(type(error), "raised")
+    kind = "foreign" if type(error) is NotPlainError else "large" if type(error) is TooLargeError else "raised"
     return f'"{kind}",{encode(str.__str__(type(error).__name__))},{encode(message(error))}'

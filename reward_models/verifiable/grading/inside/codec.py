@@ -106,7 +106,7 @@ def decode(text: str, fetch: Callable[[int], Any] | None = None) -> Any:
         parse_int = int
         parse_constant = None
 
-    value, end = make_scanner(Context)(text, 0)
+    value, end = make_scanner(Context)(text, 0)  # type: ignore[arg-type]
     if end != len(text):
         raise ValueError(f"something follows the value at {end}")
     return value

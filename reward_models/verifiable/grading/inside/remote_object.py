@@ -37,8 +37,8 @@ def ask(what: str, *details: Any) -> list[Any]:
     if kind == "raised":
         names, message = rest
         known = [getattr(builtins, name, None) for name in names]
-        error = next(one for one in [*known, Exception] if isinstance(one, type) and issubclass(one, BaseException))
-        RAISED.append(_build(error, message))
+        found = next(one for one in [*known, Exception] if isinstance(one, type) and issubclass(one, BaseException))
+        RAISED.append(_build(found, message))
         raise RAISED[-1]
     if kind == "large":
         raise ProgramFault(rest[-1])
@@ -128,9 +128,9 @@ def renew(old: Any, new: Any) -> Any:
             return tuple(parts)
         old[:] = parts
     elif isinstance(old, dict):
-        parts = {key: renew(old[key], value) if key in old else value for key, value in new.items()}
+        items = {key: renew(old[key], value) if key in old else value for key, value in new.items()}
         old.clear()
-        old.update(parts)
+        old.update(items)
     elif isinstance(old, set):
         old.clear()
         old.update(new)
