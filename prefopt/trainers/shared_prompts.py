@@ -50,29 +50,21 @@ def cheapest(tree: Tree, width: int) -> list[Tree]:
 
 
 def completion_outputs(
-    model: Any, input_ids: Tensor, attention_mask: Tensor, width: int, rows_at_once: int | None, entropies: bool,
-    temperature: float,
-) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    model: Any, input_ids: Tensor, attention_mask: Tensor, width: int, entropies: bool, temperature: float
+) -> tuple[Tensor, Tensor | None]:
     """Return log-probabilities and, where wanted, entropies of completions, ``(B, width)`` each, 0 where padded.
 
     Args:
         model: has the head of `attach_tree_head`, under whatever wraps it.
         input_ids, attention_mask: ``(B, T)``, of which the last ``width`` columns are the completions.
         width: padded tokens of a completion.
-        rows_at_once: completions in one forward pass; None = all.
         entropies: whether they are wanted.
         temperature: that of sampling.
     """
-    prompts = unpadded(input_ids[:, :-width], attention_mask[:, :-width])
-    completions = unpadded(input_ids[:, -width:], attention_mask[:, -width:])
-    size = rows_at_once or len(prompts)
-    parts = [slice(start, start + size) for start in range(0, len(prompts), size)]
-    found = [_tree_outputs(model, prompts[part], completions[part], entropies, temperature) for part in parts]
-
-    def stack(name: str) -> Tensor:
-        return torch.cat([nn.functional.pad(one[name], (0, width - one[name].shape[1])) for one in found])
-
-    return stack("logps"), stack("entropies") if entropies else None
+    prompts, completions = rows_apart(input_ids, attention_mask, width)
+    found = _tree_outputs(model, prompts, completions, entropies, temperature)
+    filled = {name: nn.functional.pad(values, (0, width - values.shape[1])) for name, values in found.items()}
+    return filled["logps"], filled.get("entropies")
 
 
 def lay_out(
@@ -94,8 +86,18 @@ def _tree_outputs(
     return {name: trees.by_response(values.to(device))[0][places] for name, values in found.items()}
 
 
-def unpadded(ids: Tensor, mask: Tensor) -> list[list[int]]:
-    """Return the rows of ``(B, T)`` tokens without their padding."""
+def joined(batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """Return tokens and mask, ``(B, T)``, of prompts and completions."""
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    return ids, torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+
+
+def rows_apart(ids: Tensor, mask: Tensor, width: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Return prompts and completions, the last ``width`` columns of ``(B, T)`` tokens, without their padding."""
+    return _unpad(ids[:, :-width], mask[:, :-width]), _unpad(ids[:, -width:], mask[:, -width:])
+
+
+def _unpad(ids: Tensor, mask: Tensor) -> list[list[int]]:
     kept = zip(ids.tolist(), mask.bool().tolist(), strict=True)
     return [[token for token, keep in zip(*row, strict=True) if keep] for row in kept]
 

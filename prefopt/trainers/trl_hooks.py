@@ -31,10 +31,11 @@ from prefopt.errors import UserError
 from prefopt.trainers.logprobs import attach_tree_head
 from prefopt.trainers.shared_prompts import (
     completion_outputs,
+    joined,
     lay_out,
     order_of_groups,
     reorder,
-    unpadded,
+    rows_apart,
     why_separate,
 )
 from prefopt.trainers.token_budget import Side, add_up, check_passes, padded_tokens, passes
@@ -70,9 +71,6 @@ MODEL_INPUTS = (
     "pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes", "num_tiles",
     "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids",
 )  # fmt: skip
-
-ROWS = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
-"""What the rows of a generation batch are made of."""
 
 REWARD_METRICS = ("reward", "reward_std", "frac_reward_zero_std")
 
@@ -170,8 +168,7 @@ class HookedGRPOTrainer(GRPOTrainer):
         self, model: nn.Module, batch: Mapping[str, Any], rows_at_once: int | None = None, entropies: bool = True
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Log-probabilities ``(B, T)`` of completions, entropies if wanted, a mixture of experts' balancing loss."""
-        input_ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-        attention_mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        input_ids, attention_mask = joined(batch)
         outputs: tuple[Tensor, Tensor | None, Tensor | None] = self._get_per_token_logps_and_entropies(
             model,
             input_ids,
@@ -190,39 +187,32 @@ class HookedGRPOTrainer(GRPOTrainer):
     ) -> tuple[Tensor, Tensor | None]:
         """Return log-probabilities, and entropies if wanted, without gradient, a device batch at a time."""
         training = self.mode == "train"
-        at_once = self.args.per_device_train_batch_size if training else self.args.per_device_eval_batch_size
-        parts = self.passes(model, batch)
+        rows = self.args.per_device_train_batch_size if training else self.args.per_device_eval_batch_size
         with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-            if len(parts) == 1:
-                return self.token_outputs(model, batch, at_once, entropies)[:2]
-            read = {name: batch[name] for name in ROWS}
-            found = [self.token_outputs(model, reorder(read, rows), len(rows), entropies) for rows in parts]
-        order = torch.cat(parts).argsort().to(found[0][0].device)
-        logps = torch.cat([one[0] for one in found])[order]
-        spreads = [one[1] for one in found if one[1] is not None]
-        return logps, torch.cat(spreads)[order] if entropies else None
+            return self.token_outputs(model, batch, rows, entropies)[:2]
 
-    def passes(self, model: nn.Module, batch: Mapping[str, Any]) -> list[Tensor]:
-        """Return the numbers of the rows, on the CPU, that each pass takes under the token budget."""
-        prompts, completions = batch["prompt_ids"], batch["completion_ids"]
-        if self.args.token_budget is None:
-            return [torch.arange(len(prompts))]
-        if any(batch.get(name) is not None for name in MODEL_INPUTS):
-            raise UserError("token_budget counts tokens of text, and this model reads images; leave it out")
-        share = self.shares_prompts(model, prompts.size(1) + completions.size(1))
-        sides = zip(
-            unpadded(prompts, batch["prompt_mask"]), unpadded(completions, batch["completion_mask"]), strict=True
-        )
-        width = row_width(self.accelerator.unwrap_model(model).config)
+    def passes(
+        self, model: nn.Module, input_ids: Tensor, attention_mask: Tensor, width: int, budget: int, share: bool
+    ) -> list[Tensor]:
+        """Return the numbers of the rows, on the CPU, that each pass takes under a budget of tokens.
+
+        Args:
+            model: the policy or the reference.
+            input_ids, attention_mask: ``(B, T)``, of which the last ``width`` columns are the completions.
+            width: padded tokens of a completion.
+            budget: tokens of a pass, padding counted.
+            share: see `shares_prompts`.
+        """
+        sides = list(zip(*rows_apart(input_ids, attention_mask, width), strict=True))
+        row = row_width(self.accelerator.unwrap_model(model).config)
 
         def tokens(laid_out: Sequence[Side]) -> int:
             asked, given = [prompt for prompt, _ in laid_out], [answer for _, answer in laid_out]
             if share:
-                return padded_tokens(lay_out(model, asked, given)[0], width)
-            return len(given) * (prompts.size(1) + max(map(len, given)))
+                return padded_tokens(lay_out(model, asked, given)[0], row)
+            return len(given) * (input_ids.size(1) - width + max(1, *map(len, given)))
 
-        found = passes([[side] for side in sides], share, self.args.token_budget, tokens)
-        return [torch.tensor(part) for part in found]
+        return [torch.tensor(part) for part in passes([[side] for side in sides], share, budget, tokens)]
 
     def shares_prompts(self, model: nn.Module, longest: int, reason: str | None = None) -> bool:
         """Whether completions of one prompt are computed in one row; says once why they are not.
@@ -303,27 +293,55 @@ class HookedGRPOTrainer(GRPOTrainer):
         reason = "the experts' balancing loss counts the tokens of every row" if compute_aux_loss else None
         if any(value is not None for value in images.values()):
             reason = "the model reads images, or types of tokens"
-        if self.shares_prompts(model, input_ids.size(1), reason):
-            rows = (input_ids, attention_mask, logits_to_keep, batch_size)
-            with self.accelerator.autocast():
-                return *completion_outputs(model, *rows, compute_entropy, self.temperature), None
-        padding = 0
-        if self.args.token_budget is not None:
-            lengths = attention_mask[:, -logits_to_keep:].sum(1)
-            padding = logits_to_keep - max(1, int(lengths.max()))
+        share, budget = self.shares_prompts(model, input_ids.size(1), reason), self.args.token_budget
+        if not share and budget is None:
+            outputs: tuple[Tensor, Tensor | None, Tensor | None] = super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss,
+                **images,
+            )  # fmt: skip
+            return outputs
+        if budget is not None:
+            _refuse_images(images)
+        parts = [torch.arange(len(input_ids))]
+        if batch_size is not None and budget is None:
+            parts = list(parts[0].split(batch_size))
+        elif batch_size is not None and budget is not None:
+            parts = self.passes(model, input_ids, attention_mask, logits_to_keep, budget, share)
+        one_pass = self._of_shared if share else self._of_plain
+        found = [
+            one_pass(model, input_ids[rows], attention_mask[rows], logits_to_keep, compute_entropy) for rows in parts
+        ]
+        order = torch.cat(parts).argsort()
+        logps = torch.cat([logps for logps, _ in found])[order]
+        spreads = [entropies for _, entropies in found if entropies is not None]
+        return logps, torch.cat(spreads)[order] if spreads else None, None
+
+    def _of_shared(
+        self, model: nn.Module, input_ids: Tensor, attention_mask: Tensor, width: int, entropies: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        with self.accelerator.autocast():
+            return completion_outputs(model, input_ids, attention_mask, width, entropies, self.temperature)
+
+    def _of_plain(
+        self, model: nn.Module, input_ids: Tensor, attention_mask: Tensor, width: int, entropies: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Without the columns that only other passes fill; padding of prompts stays, as a model may count it."""
+        padding = width - max(1, int(attention_mask[:, -width:].sum(1).max()))
         end = input_ids.size(1) - padding
-        logps, entropies, balance = super()._get_per_token_logps_and_entropies(
-            model, input_ids[:, :end], attention_mask[:, :end], logits_to_keep - padding, batch_size, compute_entropy,
-            compute_aux_loss, **images,
-        )  # fmt: skip
-        if padding:
-            logps = pad(logps, (0, padding))
-            entropies = None if entropies is None else pad(entropies, (0, padding))
-        return logps, entropies, balance
+        found = super()._get_per_token_logps_and_entropies(
+            model, input_ids[:, :end], attention_mask[:, :end], width - padding, compute_entropy=entropies
+        )
+        logps, spreads = (None if values is None else pad(values, (0, padding)) for values in found[:2])
+        return logps, spreads
 
     def _compute_loss(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
-        found = self.passes(model, inputs)
-        parts = [inputs] if len(found) == 1 else [reorder(inputs, rows) for rows in found]
+        parts, budget = [inputs], self.args.token_budget
+        if budget is not None:
+            _refuse_images(inputs)
+            ids, mask = joined(inputs)
+            share = self.shares_prompts(model, ids.size(1))
+            found = self.passes(model, ids, mask, inputs["completion_ids"].size(1), budget, share)
+            parts = [reorder(inputs, rows) for rows in found] if len(found) > 1 else parts
         return add_up(parts, lambda part: self.micro_batch_loss(model, part), model, self.accelerator)
 
     def _get_train_sampler(self, dataset: Any = None) -> EpochSampler:
@@ -349,3 +367,8 @@ class HookedGRPOTrainer(GRPOTrainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.load_progress(Path(checkpoint))
+
+
+def _refuse_images(inputs: Mapping[str, Any]) -> None:
+    if any(inputs.get(name) is not None for name in MODEL_INPUTS):
+        raise UserError("token_budget counts tokens of text, and this model reads images; leave it out")

@@ -29,6 +29,7 @@ from prefopt.trainers.token_budget import InPasses, check_passes, in_order, part
 from reward_models import RewardModel
 from tests.tiny import save_tiny, tiny_gpt2, tiny_llama, tiny_tokenizer
 from tests.trainers import token_budget_on_ranks
+from tests.trainers.online.support import GROUP, prompts
 from tests.trainers.online.support import config as online_config
 from tests.trainers.online.support import trainer as online_trainer
 from tests.trainers.pairs import pairs, quiet
@@ -319,6 +320,35 @@ def test_two_processes_with_unequal_numbers_of_passes(tmp_path: Path) -> None:
         assert two[trainer]["weights"] == pytest.approx(expected["weights"], abs=1e-5)
     assert two["reward"]["passes"] == two["offline"]["passes"] == [[1, 1, 1], [4, 4, 4]]
     assert two["online"]["passes"][0] != two["online"]["passes"][1]
+
+
+def test_passes_without_gradient(tmp_path: Path) -> None:
+    """Behaviour and reference log-probabilities of 16 completions on 4 prompts: 18 tokens a group, 4 passes of a budget
+    of 18; without one, device batches of 8 rows, two groups each. The numbers are the same.
+    """
+    found = []
+    for budget, expected in ((None, [36, 36]), (18, [18] * 4), (72, [72])):
+        run, _ = online_run(tmp_path / f"{budget}", budget)
+        run.model.train()
+        batch = run._generate_and_score_completions([dict(prompts()[i // GROUP]) for i in range(16)])
+        assert run.reference is not None
+        seen: list[int] = []
+        run.reference.model.base_model.register_forward_hook(
+            lambda module, inputs, named, output, seen=seen: seen.append(output.last_hidden_state[..., 0].numel()),
+            with_kwargs=True,
+        )
+        found.append((batch["old_per_token_logps"], run.reference.logps(batch)))
+        assert seen == expected
+    for behaviour, reference in found[1:]:
+        torch.testing.assert_close(behaviour, found[0][0], atol=1e-10, rtol=0)
+        torch.testing.assert_close(reference, found[0][1], atol=1e-10, rtol=0)
+
+
+def test_images_are_refused(tmp_path: Path) -> None:
+    """Their tokens are not those of the text."""
+    run, _ = online_run(tmp_path, 18)
+    with pytest.raises(UserError, match="token_budget counts tokens of text"):
+        run._compute_loss(run.model, {"pixel_values": torch.zeros(1)})
 
 
 @pytest.mark.parametrize("make", [RewardConfig, quiet, online_config])
