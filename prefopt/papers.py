@@ -26,6 +26,7 @@ PAPERS: dict[str, Paper] = {
     for arxiv, year, title in (
         ("1506.02438", 2015, "High-Dimensional Continuous Control Using Generalized Advantage Estimation"),
         ("1707.06347", 2017, "Proximal Policy Optimization Algorithms"),
+        ("1912.09729", 2019, "Mastering Complex Control in MOBA Games with Deep Reinforcement Learning"),
         ("2305.18290", 2023, "Direct Preference Optimization: Your Language Model is Secretly a Reward Model"),
         ("2305.10425", 2023, "SLiC-HF: Sequence Likelihood Calibration with Human Feedback"),
         ("2310.12036", 2023, "A General Theoretical Paradigm to Understand Learning from Human Preferences"),
@@ -42,22 +43,63 @@ PAPERS: dict[str, Paper] = {
         ("2501.03262", 2025, "REINFORCE++: Stabilizing Critic-Free Policy Optimization with Global Normalization"),
         ("2503.14476", 2025, "DAPO: An Open-Source LLM Reinforcement Learning System at Scale"),
         ("2503.20783", 2025, "Understanding R1-Zero-Like Training: A Critical Perspective"),
+        ("2504.20571", 2025, "Reinforcement Learning for Reasoning in Large Language Models with One Training Example"),
+        (
+            "2505.07291",
+            2025,
+            "INTELLECT-2: A Reasoning Model Trained Through Globally Decentralized Reinforcement Learning",
+        ),
+        (
+            "2506.00772",
+            2025,
+            "LIFT the Veil for the Truth: Principal Weights Emerge after Rank Reduction for Reasoning-Focused "
+            "Supervised Fine-Tuning",
+        ),
+        ("2506.01347", 2025, "The Surprising Effectiveness of Negative Reinforcement in LLM Reasoning"),
+        ("2506.02864", 2025, "BNPO: Beta Normalization Policy Optimization"),
         ("2506.13585", 2025, "MiniMax-M1: Scaling Test-Time Compute Efficiently with Lightning Attention"),
         ("2507.18071", 2025, "Group Sequence Policy Optimization"),
+        ("2507.20673", 2025, "Geometric-Mean Policy Optimization"),
         ("2509.07558", 2025, "Delta L Normalization: Rethink Loss Aggregation in RLVR"),
         ("2509.18851", 2025, "NGRPO: Negative-enhanced Group Relative Policy Optimization"),
+        ("2509.19128", 2025, "PipelineRL: Faster On-policy Reinforcement Learning for Long Sequence Generation"),
         (
             "2509.22047",
             2025,
             "MO-GRPO: Mitigating Reward Hacking of Group Relative Policy Optimization on Multi-Objective Problems",
         ),
+        (
+            "2510.00819",
+            2025,
+            "Stabilizing Policy Gradients for Sample-Efficient Reinforcement Learning in LLM Reasoning",
+        ),
+        ("2510.01161", 2025, "Prosperity before Collapse: How Far Can Off-Policy RL Reach with Stale Data on LLMs?"),
+        (
+            "2510.04028",
+            2025,
+            "The Debate on RLVR Reasoning Capability Boundary: Shrinkage, Expansion, or Both? A Two-Stage Dynamic View",
+        ),
+        ("2510.23027", 2025, "Towards Stable and Effective Reinforcement Learning for Mixture-of-Experts"),
         ("2511.20347", 2025, "Soft Adaptive Policy Optimization"),
+        ("2512.02556", 2025, "DeepSeek-V3.2: Pushing the Frontier of Open Large Language Models"),
         ("2601.03525", 2026, "VeRPO: Verifiable Dense Reward Policy Optimization for Code Generation"),
         (
             "2601.05242",
             2026,
             "GDPO: Group reward-Decoupled Normalization Policy Optimization for Multi-reward RL Optimization",
         ),
+        ("2601.18150", 2026, "FP8-RL: A Practical and Stable Low-Precision Stack for LLM Reinforcement Learning"),
+        (
+            "2602.05261",
+            2026,
+            "Length-Unbiased Sequence Policy Optimization: Revealing and Controlling Response Length Variation in RLVR",
+        ),
+        (
+            "2602.10693",
+            2026,
+            "VESPO: Variational Sequence-Level Soft Policy Optimization for Stable Off-Policy LLM Training",
+        ),
+        ("2606.17526", 2025, "MGUP: A Momentum-Gradient Alignment Update Policy for Stochastic Optimization"),
     )
 }
 """arXiv id -> paper. A recipe or part that names an id missing here fails a test."""

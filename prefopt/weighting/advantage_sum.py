@@ -20,12 +20,17 @@ class AdvantageSum(Weighting):
     uncorrelated rewards with ``A`` is ``1 / sqrt(K)`` for each. A reward constant in a group adds nothing there; a
     reward that gave a row no score adds nothing to that row. A row without any score stays unscored.
 
+    Attributes:
+        average: divide by K, as in BNPO's decomposition (arXiv 2506.02864).
+
     Reference: MO-GRPO, arXiv 2509.22047.
     """
 
+    average: bool = False
     point: ClassVar[Literal["rewards", "advantages"]] = "advantages"
     arxiv: ClassVar[str] = "2509.22047"
 
     def __call__(self, values: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``(B,)`` from advantages ``(B, K)``."""
-        return values.double().nansum(-1).where(~torch.isnan(values).all(-1), torch.nan).to(values.dtype)
+        total = values.double().nansum(-1) / (values.shape[-1] if self.average else 1)
+        return total.where(~torch.isnan(values).all(-1), torch.nan).to(values.dtype)

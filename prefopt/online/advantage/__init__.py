@@ -1,5 +1,6 @@
 """Signals to advantages; one estimator a file."""
 
+from prefopt.online.advantage.beta_normalised import BetaNormalised
 from prefopt.online.advantage.generalised import GeneralisedAdvantage
 from prefopt.online.advantage.group_centred import GroupCentred
 from prefopt.online.advantage.group_normalised import GroupNormalised
@@ -8,9 +9,11 @@ from prefopt.online.advantage.raw_reward import RawReward
 from prefopt.online.advantage.running_baseline import RunningBaseline
 from prefopt.online.advantage.step_normalised import StepNormalised
 from prefopt.online.advantage.suite import SuiteAdvantage, TurnSuiteAdvantage
+from prefopt.online.advantage.verdict import Verdict
 from prefopt.online.advantage.virtual_maximum import VirtualMaximum
 
 __all__ = [
+    "BetaNormalised",
     "GeneralisedAdvantage",
     "GroupCentred",
     "GroupNormalised",
@@ -20,5 +23,6 @@ __all__ = [
     "StepNormalised",
     "SuiteAdvantage",
     "TurnSuiteAdvantage",
+    "Verdict",
     "VirtualMaximum",
 ]
