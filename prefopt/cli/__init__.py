@@ -29,7 +29,7 @@ COMMANDS: dict[str, Command] = {
     "align-offline": Command("prefopt.cli.align_offline", "Align a model on preference pairs (DPO and its kin)"),
     "align-online": Command("prefopt.cli.align_online", "Align a model against several rewards (GRPO and its kin)"),
     "methods": Command("prefopt.cli.methods", "List the recipes, or explain one: composition, formula, paper"),
-    "doctor": Command("prefopt.cli.doctor", "Versions, device, optional extras and embedded assets"),
+    "doctor": Command("prefopt.cli.doctor", "Versions, device, sandbox, optional extras and embedded assets"),
 }
 
 

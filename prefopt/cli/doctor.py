@@ -1,4 +1,4 @@
-"""``prefopt doctor``: what is installed, which device is found, which extras and assets are there."""
+"""``prefopt doctor``: what is installed, which device and sandbox are found, which extras and assets are there."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run(argv: list[str]) -> int:
 
 def examine() -> list[Finding]:
     """Return all findings, grouped by section."""
-    return [*_versions(), *_device(), *_extras(), *_files()]
+    return [*_versions(), *_device(), *_sandbox(), *_extras(), *_files()]
 
 
 def _versions() -> list[Finding]:
@@ -111,6 +111,22 @@ def _device() -> list[Finding]:
         Finding("machine", "cores", str(os.cpu_count()), cores),
         Finding("machine", "memory", f"{memory / 2**30:.1f} GiB" if memory else "unknown"),
     ]
+
+
+def _sandbox() -> list[Finding]:
+    from reward_models.verifiable.sandbox import CONFINED, Sandbox, SandboxUnavailable
+
+    found = []
+    for tier in CONFINED:
+        try:
+            sandbox = Sandbox.named(tier)
+        except SandboxUnavailable as error:
+            found.append(Finding("sandbox", tier, "not available", str(error).removeprefix(f"{tier}: ")))
+        else:
+            python = f"{sandbox.interpreter.executable} {sandbox.interpreter.version}"
+            found.append(Finding("sandbox", tier, "contains programs", f"{sandbox.guarantee} ({python})", True))
+    best = next((finding.name for finding in found if finding.ok), "none: refused unless allow_unsafe is set")
+    return [Finding("sandbox", "used for model-written code", best), *found]
 
 
 def _extras() -> list[Finding]:

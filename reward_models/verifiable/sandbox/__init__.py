@@ -5,6 +5,15 @@ from __future__ import annotations
 from reward_models.verifiable.sandbox.errors import SandboxFailure, SandboxUnavailable
 from reward_models.verifiable.sandbox.limits import Limits
 from reward_models.verifiable.sandbox.process import Process, Usage, advance
-from reward_models.verifiable.sandbox.sandbox import Sandbox
+from reward_models.verifiable.sandbox.sandbox import CONFINED, Sandbox
 
-__all__ = ["Limits", "Process", "Sandbox", "SandboxFailure", "SandboxUnavailable", "Usage", "advance"]
+__all__ = [
+    "CONFINED",
+    "Limits",
+    "Process",
+    "Sandbox",
+    "SandboxFailure",
+    "SandboxUnavailable",
+    "Usage",
+    "advance",
+]

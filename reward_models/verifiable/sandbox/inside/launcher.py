@@ -9,8 +9,10 @@ kills the program. When the socket ends, everything does.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import select
@@ -156,6 +158,8 @@ class Launcher:
         exec(compile(order["confinement"], "<confinement>", "exec"), module)
         try:
             self.confinement = module["Confinement"](order["settings"])
+            # What is here now is never collected: a child's collector would copy every page by marking it.
+            gc.freeze()
             tell(self.orders, {"ready": sys.version.split()[0], "landlock": module["landlock_version"]()})
         except OSError as error:
             tell(self.orders, {"refused": str(error)})
@@ -190,10 +194,43 @@ def tell(leash: socket.socket, message: dict) -> None:
         leash.sendall(json.dumps(message).encode() + b"\n")
 
 
+def run(code: CodeType) -> int:
+    """Run a program as the main module and return its exit status, as the interpreter would have it."""
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        exec(code, main.__dict__)
+    except SystemExit as stop:
+        return status(stop)
+    except BaseException as error:
+        beginning = error.__traceback__.tb_next if error.__traceback__ else None
+        sys.excepthook(type(error), error.with_traceback(beginning), beginning)
+        return 1
+    return 0
+
+
+def status(stop: SystemExit) -> int:
+    """Exit status that ``sys.exit(code)`` means."""
+    if stop.code is None or isinstance(stop.code, int):
+        return (stop.code or 0) & 0xFF
+    print(stop.code, file=sys.stderr)
+    return 1
+
+
+def leave(code: int) -> None:
+    """End as the interpreter would, but for taking apart what the kernel frees anyway: that costs more than the run."""
+    with contextlib.suppress(BaseException):
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
     launcher = Launcher(socket.socket(fileno=0))
     code: Any = launcher.serve()
-    # What follows happens in a child. The program is the main module, and nothing of the launcher is in its way.
+    # What follows happens in a child.
     del launcher
-    sys.modules["__main__"] = ModuleType("__main__")
-    exec(code, sys.modules["__main__"].__dict__)
+    leave(run(code))
