@@ -106,6 +106,11 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         self.add_callback(_AdvanceState(self))
         self.add_callback(HistoryFile(Path(args.output_dir) / HISTORY))
 
+    @property
+    def whole_groups(self) -> bool:
+        """As the objective says."""
+        return self.objective.whole_groups
+
     def score(self, rows: list[dict[str, Any]], prompts: list[Any], completions: list[Any], ids: list[Any]) -> Tensor:
         """Call every source on this process's rows; all processes stop together where one fails."""
         context = self.reward_context() | {"completion_ids": ids}

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reward_models.prefix_tree import Tree, TreeBatch, plant, why_not
+from prefopt.trainers.token_budget import Side, padded_tokens, passes
+from reward_models.prefix_tree import Tree, TreeBatch, plant, row_width, why_not
 
 
 def order_of_groups(group: Tensor) -> Tensor:
@@ -84,6 +85,35 @@ def _tree_outputs(
     trees, places = TreeBatch.collate(rows).to(device), torch.tensor(order, device=device)
     found = model(trees=trees, statistics=("entropies",) if entropies else (), temperature=temperature)
     return {name: trees.by_response(values.to(device))[0][places] for name, values in found.items()}
+
+
+def completion_passes(
+    model: Any, input_ids: Tensor, attention_mask: Tensor, width: int, budget: int, share: bool,
+    group: Tensor | None = None,
+) -> list[Tensor]:  # fmt: skip
+    """Return the numbers of the rows, on the CPU, that each pass takes under a budget of tokens.
+
+    Args:
+        model: the policy or the reference, not wrapped for several processes.
+        input_ids, attention_mask, width: see `completion_outputs`.
+        budget: tokens of a pass, padding counted.
+        share: completions of one prompt share rows. Otherwise prompts keep the padding that they have.
+        group: ``(B,)``, rows that go together; None lets every row go by itself.
+    """
+    sides = list(zip(*rows_apart(input_ids, attention_mask, width), strict=True))
+    together: dict[int, list[int]] = {}
+    for row, number in enumerate(range(len(sides)) if group is None else group.tolist()):
+        together.setdefault(number, []).append(row)
+    units = list(together.values())
+
+    def tokens(laid_out: Sequence[Side]) -> int:
+        asked, given = [prompt for prompt, _ in laid_out], [answer for _, answer in laid_out]
+        if share:
+            return padded_tokens(lay_out(model, asked, given)[0], row_width(model.config))
+        return len(given) * (input_ids.size(1) - width + max(1, *map(len, given)))
+
+    found = passes([[sides[i] for i in unit] for unit in units], share, budget, tokens)
+    return [torch.tensor([i for number in part for i in units[number]]) for part in found]
 
 
 def joined(batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ versions of `TESTED`; on any other version construction stops with a sentence, b
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,13 @@ from prefopt.errors import UserError
 from prefopt.trainers.logprobs import attach_tree_head
 from prefopt.trainers.shared_prompts import (
     completion_outputs,
+    completion_passes,
     joined,
-    lay_out,
     order_of_groups,
     reorder,
-    rows_apart,
     why_separate,
 )
-from prefopt.trainers.token_budget import Side, add_up, check_passes, padded_tokens, passes
-from reward_models.prefix_tree import row_width
+from prefopt.trainers.token_budget import add_up, check_passes
 
 logger = logging.getLogger(__name__)
 TESTED = SpecifierSet(">=1.16,<1.17")
@@ -140,6 +138,11 @@ class HookedGRPOTrainer(GRPOTrainer):
         raise NotImplementedError
 
     @property
+    def whole_groups(self) -> bool:
+        """Whether the loss compares the completions of a prompt, which must then be in one pass."""
+        return False
+
+    @property
     def mode(self) -> str:
         """``train`` or ``eval``."""
         return "train" if self.model.training else "eval"
@@ -190,29 +193,6 @@ class HookedGRPOTrainer(GRPOTrainer):
         rows = self.args.per_device_train_batch_size if training else self.args.per_device_eval_batch_size
         with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
             return self.token_outputs(model, batch, rows, entropies)[:2]
-
-    def passes(
-        self, model: nn.Module, input_ids: Tensor, attention_mask: Tensor, width: int, budget: int, share: bool
-    ) -> list[Tensor]:
-        """Return the numbers of the rows, on the CPU, that each pass takes under a budget of tokens.
-
-        Args:
-            model: the policy or the reference.
-            input_ids, attention_mask: ``(B, T)``, of which the last ``width`` columns are the completions.
-            width: padded tokens of a completion.
-            budget: tokens of a pass, padding counted.
-            share: see `shares_prompts`.
-        """
-        sides = list(zip(*rows_apart(input_ids, attention_mask, width), strict=True))
-        row = row_width(self.accelerator.unwrap_model(model).config)
-
-        def tokens(laid_out: Sequence[Side]) -> int:
-            asked, given = [prompt for prompt, _ in laid_out], [answer for _, answer in laid_out]
-            if share:
-                return padded_tokens(lay_out(model, asked, given)[0], row)
-            return len(given) * (input_ids.size(1) - width + max(1, *map(len, given)))
-
-        return [torch.tensor(part) for part in passes([[side] for side in sides], share, budget, tokens)]
 
     def shares_prompts(self, model: nn.Module, longest: int, reason: str | None = None) -> bool:
         """Whether completions of one prompt are computed in one row; says once why they are not.
@@ -302,11 +282,11 @@ class HookedGRPOTrainer(GRPOTrainer):
             return outputs
         if budget is not None:
             _refuse_images(images)
-        parts = [torch.arange(len(input_ids))]
+        parts, bare = [torch.arange(len(input_ids))], self.accelerator.unwrap_model(model)
         if batch_size is not None and budget is None:
             parts = list(parts[0].split(batch_size))
         elif batch_size is not None and budget is not None:
-            parts = self.passes(model, input_ids, attention_mask, logits_to_keep, budget, share)
+            parts = completion_passes(bare, input_ids, attention_mask, logits_to_keep, budget, share)
         one_pass = self._of_shared if share else self._of_plain
         found = [
             one_pass(model, input_ids[rows], attention_mask[rows], logits_to_keep, compute_entropy) for rows in parts
@@ -340,7 +320,9 @@ class HookedGRPOTrainer(GRPOTrainer):
             _refuse_images(inputs)
             ids, mask = joined(inputs)
             share = self.shares_prompts(model, ids.size(1))
-            found = self.passes(model, ids, mask, inputs["completion_ids"].size(1), budget, share)
+            group = inputs["group"] if self.whole_groups else None
+            width, bare = inputs["completion_ids"].size(1), self.accelerator.unwrap_model(model)
+            found = completion_passes(bare, ids, mask, width, budget, share, group)
             parts = [reorder(inputs, rows) for rows in found] if len(found) > 1 else parts
         return add_up(parts, lambda part: self.micro_batch_loss(model, part), model, self.accelerator)
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from prefopt import recipes
 from prefopt.errors import UserError
 from prefopt.trainers.offline import OfflineTrainer
+from prefopt.trainers.online import OnlineTrainer
 from prefopt.trainers.pair_batches import PairBatchCollator
 from prefopt.trainers.reward import RewardConfig, RewardTrainer
 from prefopt.trainers.reward_data import PairCollator
@@ -271,6 +272,15 @@ def test_passes_of_completions(tmp_path: Path) -> None:
         run.train()
         assert passes.tokens() == expected
         assert passes.events[1::2] == ["backward"] * len(expected)
+
+
+def test_a_loss_of_whole_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss that compares a prompt's completions has all of them in one pass: 18 tokens each under a budget of 13."""
+    monkeypatch.setattr(OnlineTrainer, "whole_groups", True)
+    settings = {"max_steps": 1, "num_iterations": 1, "gradient_accumulation_steps": 1, "steps_per_generation": 1}
+    run, passes = online_run(tmp_path, 13, **settings)
+    run.train()
+    assert passes.tokens() == [18, 18]
 
 
 def test_a_bad_pass_skips_the_step_and_names_its_rows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
