@@ -28,6 +28,7 @@ def _needs() -> dict[str, Need]:
         "sampler_logps": ("log-probabilities as reported by the sampling engine", ""),
         "entropies": ("entropy of the behaviour policy at each token, nats", ""),
         "values": ("critic's value before each token", "a critic"),
+        "token_ids": ("token id in the policy's vocabulary", ""),
         "turn_ids": ("number of the turn that a token belongs to", ""),
         "step_ids": ("number of the reasoning step that a token belongs to", ""),
         "cutpoint_values": ("Monte Carlo value before each token", "extra rollouts from each cut point"),
@@ -51,6 +52,8 @@ def _needs() -> dict[str, Need]:
         "prompt_value": "predicted value of the prompt",
         "levels": "quality level of the completion",
         "retry_from_step": "step from which the completion was retried",
+        "weight_lag": "weight versions between the one that the completion was begun with and the newest one",
+        "prompt_solve_rate": "share of a fixed policy's attempts at the prompt that solved it, measured beforehand",
         "squared_gradient_norms": "squared norm of the row's score function",
     }
     policy = {

@@ -8,9 +8,7 @@ from torch import Tensor
 from prefopt.batch import Rollouts
 from prefopt.composition import StatefulPart
 from prefopt.online.groups import Groups
-from prefopt.online.slots import Advantage, Weighting
-
-Metrics = dict[str, tuple[Tensor, Tensor]]
+from prefopt.online.slots import Advantage, Metrics, Weighting
 
 
 def batch_metrics(

@@ -32,6 +32,7 @@ class Properties:
 
 
 PROPERTIES: dict[str, Properties] = {
+    "a_grae": Properties(shift=False, on_rewards={"reward_max": 1.0}, why="mean rewards are read as pass rates"),
     "bnpo": Properties(shift=False, on_rewards={"reward_max": 1.0}, why="the weight depends on the pass rate"),
     "capo": Properties(),
     "cispo": Properties(differentiable=False, why="the capped ratio is detached"),
@@ -62,6 +63,7 @@ PROPERTIES: dict[str, Properties] = {
     "relative_negative": Properties(),
     "rloo": Properties(),
     "router_shift": Properties(reinforce=False, why="the router has drifted even where the ratio is 1"),
+    "s_grpo": Properties(why="all rewards of the suite exceed 0 and count as correct, so that noise explains them"),
     "sapo": Properties(),
     "tis": Properties(),
     "verpo": Properties(silent=False, why="the advantage comes from test results, not from rewards"),

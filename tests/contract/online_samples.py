@@ -56,6 +56,7 @@ DRAWS: dict[str, Callable[[Generator, tuple[int, ...]], Tensor]] = {
     "ref_logps": _log_probabilities,
     "sampler_logps": _log_probabilities,
     "prompt_logps": _log_probabilities,
+    "token_ids": _few,
     "turn_ids": _halves,
     "step_ids": _halves,
     "turn_states": _few,

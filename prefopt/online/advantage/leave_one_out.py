@@ -19,9 +19,14 @@ class LeaveOneOut(Advantage):
 
     Unbiased: a row's baseline does not depend on its own reward. Groups with fewer than two scored rows give NaN.
 
+    Attributes:
+        normalise: divide by the group's unbiased standard deviation plus ``eps``, as an option of PipelineRL does.
+
     Reference: RLOO, arXiv 2402.14740.
     """
 
+    normalise: bool = False
+    eps: float = 1e-4
     arxiv: ClassVar[str] = "2402.14740"
     group_relative: ClassVar[bool] = True
 
@@ -30,5 +35,7 @@ class LeaveOneOut(Advantage):
         groups = Groups.of(rollouts.group, signal)
         size = groups.count
         factor = size / (size - 1).where(size > 1, torch.nan)
+        if self.normalise:
+            factor = factor / (groups.std(signal, 1) + self.eps)
         centred = (signal.double() - groups.mean(signal)).where(~groups.uniform(signal), 0.0)
         return (factor * centred).where(groups.scored, torch.nan).to(signal.dtype)

@@ -2,7 +2,22 @@
 
 from prefopt.online.gate.cispo import CISPO
 from prefopt.online.gate.clip import Clip
+from prefopt.online.gate.dual_clip import DualClip
+from prefopt.online.gate.geometric_mean import GeometricMean
+from prefopt.online.gate.importance import ImportanceWeighted
 from prefopt.online.gate.log_probability import LogProbability
 from prefopt.online.gate.sapo import SAPO
+from prefopt.online.gate.second_moment import SecondMomentClip
+from prefopt.online.gate.vespo import VESPO
 
-__all__ = ["CISPO", "SAPO", "Clip", "LogProbability"]
+__all__ = [
+    "CISPO",
+    "SAPO",
+    "VESPO",
+    "Clip",
+    "DualClip",
+    "GeometricMean",
+    "ImportanceWeighted",
+    "LogProbability",
+    "SecondMomentClip",
+]

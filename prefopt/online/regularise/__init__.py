@@ -1,6 +1,7 @@
 """Penalties per token that are added to the loss."""
 
+from prefopt.online.regularise.entropy import EntropyBonus
 from prefopt.online.regularise.kl import KL
 from prefopt.online.regularise.value_loss import ValueLoss
 
-__all__ = ["KL", "ValueLoss"]
+__all__ = ["KL", "EntropyBonus", "ValueLoss"]

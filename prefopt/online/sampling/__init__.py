@@ -1,6 +1,20 @@
 """Which rows of a generation batch are kept."""
 
+from prefopt.online.sampling.accuracy_history import accuracy_spread
+from prefopt.online.sampling.finished import FinishedCompletions
 from prefopt.online.sampling.informative import InformativeGroups
+from prefopt.online.sampling.max_lag import MaxLag, weight_lag
+from prefopt.online.sampling.outcome import ByOutcome
+from prefopt.online.sampling.solve_rate import SolveRateBand
 from prefopt.online.sampling.unsolved import UnsolvedGroups
 
-__all__ = ["InformativeGroups", "UnsolvedGroups"]
+__all__ = [
+    "ByOutcome",
+    "FinishedCompletions",
+    "InformativeGroups",
+    "MaxLag",
+    "SolveRateBand",
+    "UnsolvedGroups",
+    "accuracy_spread",
+    "weight_lag",
+]

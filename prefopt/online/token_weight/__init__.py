@@ -1,1 +1,7 @@
 """Token weights: parts that multiply the aggregation's weights."""
+
+from prefopt.online.token_weight.one_sign import OneSign
+from prefopt.online.token_weight.sampler_importance import SamplerImportance
+from prefopt.online.token_weight.sampler_rejection import SamplerRejection
+
+__all__ = ["OneSign", "SamplerImportance", "SamplerRejection"]
