@@ -1,0 +1,1 @@
+"""Verifiable rewards on programs and solutions that models and people wrote."""
