@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,9 +14,22 @@ from prefopt.errors import UserError
 from prefopt.online.method import OnlineMethod
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.policies import check_policy
+from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.verdicts import gives
+
+logger = logging.getLogger(__name__)
 
 SUPPLIED = frozenset({"ref_logps", "entropies", "truncated", "policy.entropies"})
-FROM_SAMPLER = "sampler_logps"
+TURNS = ("tools", "environment_factory", "rollout_func")
+LACKING = {
+    "sampler_logps": "which the sampler gives only with use_vllm: true or a rollout_func; choose another part",
+    "test_results": "which only a reward source with a method `results` gives; add unit_tests to `rewards`",
+    "turn_ids": "which exist only with `tools`, an `environment_factory`, or a `rollout_func` that returns `env_mask`; "
+    "without one a completion is a single turn",
+    "turn_test_results": "which only a reward source with a method `results` or `turn_results` gives; add unit_tests "
+    "to `rewards`",
+}
+"""What a run gives in some cases only: when, and how to mend it."""
 
 
 def compose(
@@ -95,19 +109,25 @@ def with_length(objective: OnlineMethod, longest: int) -> OnlineMethod:
     return replace(objective, **filled) if filled else objective
 
 
-def check_objective(objective: OnlineMethod, group: int, sampler_logps: bool) -> None:
+def supplied(config: OnlineConfig, sources: Sequence[RewardSource], other: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of all inputs that a run can give; ``other`` are the arguments that go to TRL's trainer."""
+    several_turns = any(other.get(name) is not None for name in TURNS)
+    given = {
+        "sampler_logps": config.use_vllm or other.get("rollout_func") is not None,
+        "test_results": any(gives(source, "results") for source in sources),
+        "turn_test_results": any(gives(source, "results", "turn_results") for source in sources),
+        "turn_ids": several_turns,
+    }
+    return SUPPLIED | {name for name, there in given.items() if there}
+
+
+def check_objective(objective: OnlineMethod, group: int, given: frozenset[str]) -> None:
     """Raise ``UserError`` where the trainer cannot serve the objective: which part, what it lacks, and the fix."""
-    supplied = SUPPLIED | ({FROM_SAMPLER} if sampler_logps else set())
     for slot, part in objective.parts():
-        for name in sorted(part.needs - supplied):
-            reason = (
-                "which the sampler gives only with use_vllm: true or a rollout_func"
-                if name == FROM_SAMPLER
-                else f"{NEEDS[name].meaning}, which online training does not supply"
-                if name in NEEDS
-                else "which nobody knows"
-            )
-            raise UserError(f"{slot}={type(part).__name__} needs '{name}': {reason}; choose another part for `{slot}`")
+        for name in sorted(part.needs - given):
+            meaning = f"{NEEDS[name].meaning}, which online training does not supply" if name in NEEDS else "unknown"
+            reason = LACKING.get(name, f"{meaning}; choose another part for `{slot}`")
+            raise UserError(f"{slot}={type(part).__name__} needs '{name}': {reason}")
     if group == 1 and objective.group_relative:
         raise UserError(
             f"num_generations=1: {_judge(objective)} compares a completion with others of its prompt; "
@@ -120,19 +140,34 @@ def _judge(objective: OnlineMethod) -> str:
 
 
 def choose_objective(
-    config: OnlineConfig, objective: OnlineMethod | None, weights: Sequence[float], sampler_logps: bool
+    config: OnlineConfig, objective: OnlineMethod | None, sources: Sequence[RewardSource], other: Mapping[str, Any]
 ) -> OnlineMethod:
     """Return the objective that a run's settings name, without weights, once all checks that need no model are passed.
 
     Args:
         config: settings. objective: in place of the recipe there.
-        weights: of the reward sources. sampler_logps: whether the sampler gives log-probabilities.
+        sources: the reward sources. other: arguments that go to TRL's trainer.
     """
     chosen = compose(objective or config.recipe, config.recipe_settings, config.weighting)
-    check_objective(chosen, config.num_generations, sampler_logps)
-    with_weights(chosen, weights)
+    check_objective(chosen, config.num_generations, supplied(config, sources, other))
+    with_weights(chosen, [weight for source in sources for weight in source.weights])
     if config.reference_model is not None:
         if "ref_logps" not in chosen.needs:
             raise UserError("reference_model is set, but no part of the recipe uses a reference; leave it out")
         check_policy(config.reference_model)
     return chosen
+
+
+def tell_unread_rewards(objective: OnlineMethod, sources: Sequence[RewardSource]) -> None:
+    """Warn of rewards that are logged but not learned from, as the advantage comes from test results alone."""
+    part = getattr(objective, "advantage", None)
+    if part is None or part.from_rewards or getattr(part, "other_rewards", 0):
+        return
+    idle = [source.label for source in sources if not gives(source, "results", "turn_results")]
+    if idle:
+        logger.warning(
+            "%s learns from test results alone: %s logged, not learned from; set other_rewards in recipe_settings to "
+            "let them act",
+            objective.recipe or type(part).__name__,
+            f"{idle[0]} is" if len(idle) == 1 else f"{', '.join(idle)} are",
+        )

@@ -14,13 +14,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from prefopt.batch import Prepared, Rollouts
+from prefopt.batch import NEEDS, Prepared, Rollouts
 from prefopt.composition import State
 from prefopt.online.method import OnlineMethod
 
 EXTRA = "extra."
 # Read on the CPU only; moving them would force a synchronisation in every micro-batch.
 ON_CPU = ("group", "rewards")
+VERDICTS = ("test_results", "turn_test_results")
 
 
 def completion_mask(batch: Mapping[str, Any]) -> Tensor:
@@ -36,15 +37,15 @@ def gather_rollouts(
 
     Args:
         accelerator: knows the processes.
-        mask: ``(B, T)`` of this process. logps: the same. extras: ``(B, T)`` or ``(B,)``.
+        mask: ``(B, T)`` of this process. logps: the same. extras: by their names, first dimension B.
         rewards: ``(N, K)`` of all processes.
         group: completions a prompt.
     """
 
     def everywhere(values: Tensor, filler: float = 0) -> Tensor:
         if accelerator.num_processes > 1:
-            if values.ndim > 1:
-                values = accelerator.pad_across_processes(values.contiguous(), dim=1, pad_index=filler)
+            for dimension in range(1, values.ndim):
+                values = accelerator.pad_across_processes(values.contiguous(), dim=dimension, pad_index=filler)
             values = accelerator.gather(values)
         return values.detach().cpu()
 
@@ -53,7 +54,8 @@ def gather_rollouts(
         mask=everywhere(mask.int()).bool(),
         rewards=rewards.detach().float().cpu(),
         logps=everywhere(logps.float()),
-        extras={name: everywhere(values) for name, values in extras.items()},
+        # A test that only another process's problems have is one without a verdict here.
+        extras={name: everywhere(values, torch.nan if name in VERDICTS else 0) for name, values in extras.items()},
     )
 
 
@@ -67,7 +69,7 @@ def attach(batch: dict[str, Any], rollouts: Rollouts, prepared: Prepared, rows: 
     }
     tensors = {name: values[rows, :width].to(device) for name, values in own.items()}
     for name, values in rollouts.extras.items():
-        local = values[rows, :width] if values.ndim == 2 else values[rows]
+        local = values[rows, :width] if NEEDS[name].shape.startswith("(B, T") else values[rows]
         tensors[EXTRA + name] = local.to(device)
     return batch | tensors | {"group": rollouts.group[rows], "rewards": rollouts.rewards[rows]}
 

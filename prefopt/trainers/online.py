@@ -88,8 +88,7 @@ def align_online(
         raise UserError("a model in memory needs its tokenizer: align_online(model, ..., tokenizer=...)")
     sources = read_sources(rewards)
     rollouts = other.get("rollout_func") is not None
-    weights = [weight for source in sources for weight in source.weights]
-    choose_objective(config, objective, weights, config.use_vllm or rollouts)
+    choose_objective(config, objective, sources, other)
     if not in_memory:
         check_policy(model)
     # One after the other, as all processes may write the same file of bad rows.

@@ -17,7 +17,7 @@ from prefopt.batch import PolicyOutputs, Prepared, Rollouts
 from prefopt.errors import UserError
 from prefopt.online.objective import OnlineObjective
 from prefopt.trainers import progress
-from prefopt.trainers.compose import choose_objective, with_length, with_weights
+from prefopt.trainers.compose import choose_objective, tell_unread_rewards, with_length, with_weights
 from prefopt.trainers.display import show_brief_lines
 from prefopt.trainers.generation import attach, completion_mask, detach_rows, gather_rollouts, reads_logps
 from prefopt.trainers.guards import FiniteStepsMixin
@@ -31,6 +31,7 @@ from prefopt.trainers.scoring import Scorer
 from prefopt.trainers.sources import check_names, read_sources
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer, require_tested_version
 from prefopt.trainers.unscored import UnscoredLimit
+from prefopt.trainers.verdicts import turn_ids
 
 HISTORY = "history.jsonl"
 
@@ -67,8 +68,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         require_tested_version()
         sources = read_sources(rewards)
         rollouts = other.get("rollout_func") is not None
-        weights = [weight for source in sources for weight in source.weights]
-        chosen = choose_objective(args, objective, weights, args.use_vllm or rollouts)
+        chosen = choose_objective(args, objective, sources, other)
         for data, name in ((train_dataset, "the training data"), (eval_dataset, "the evaluation data")):
             check_columns(data, sources, name, skip=rollouts)
         if not sources and other.get("environment_factory") is None:
@@ -90,7 +90,9 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         own = list(zip(self.reward_funcs, self.reward_func_names, strict=True))[len(columns) :]
         sources += [RewardSource(function, (name,), may_abstain=True) for function, name in own]
         check_names(sources)
-        self.scorer = Scorer(sources, UnscoredLimit(args.max_unscored, args.unscored_window))
+        self.scorer = Scorer(sources, UnscoredLimit(args.max_unscored, args.unscored_window), chosen.needs)
+        self._results: dict[str, Tensor] = {}
+        tell_unread_rewards(chosen, sources)
         self.objective = with_length(with_weights(chosen, self.scorer.weights), args.max_completion_length)
         self.objective_state = self.objective.init_state()
         self.tallies = {mode: Tally(self.scorer.names) for mode in ("train", "eval")}
@@ -114,7 +116,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
     def score(self, rows: list[dict[str, Any]], prompts: list[Any], completions: list[Any], ids: list[Any]) -> Tensor:
         """Call every source on this process's rows; all processes stop together where one fails."""
         context = self.reward_context() | {"completion_ids": ids}
-        rewards = self.scorer(self.accelerator, rows, prompts, completions, context)
+        rewards, self._results = self.scorer(self.accelerator, rows, prompts, completions, context)
         if self.mode == "train":
             self.scorer.count(rewards)
         return rewards
@@ -152,7 +154,9 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
     def _inputs_of_prepare(self, batch: dict[str, Any], mask: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """Return the extras that the objective needs, and behaviour log-probabilities, NaN where none are needed."""
         needs = self.objective.needs
-        extras: dict[str, Tensor] = {}
+        extras = {name: results.to(mask.device) for name, results in self._results.items()}
+        if "turn_ids" in needs:
+            extras["turn_ids"] = turn_ids(mask)
         if "entropies" in needs or (self._prepare_reads_logps and "old_per_token_logps" not in batch):
             logps, entropies = self.fixed_outputs(self.model, batch, "entropies" in needs)
             batch.setdefault("old_per_token_logps", logps)

@@ -69,6 +69,17 @@ def score_all(sources: Sequence[RewardSource], batch: Completions) -> Tensor:
     return torch.cat(columns, 1) if columns else torch.zeros(len(batch), 0)
 
 
+def answer_of(source: RewardSource, batch: Completions) -> Any:
+    """Return what a source says, unchecked and awaited. Raises ``RewardSourceError`` where it raises."""
+    answer = _call(source, batch)
+    if not inspect.isawaitable(answer):
+        return answer
+    (result,) = _await_all([answer])
+    if isinstance(result, BaseException):
+        raise _failure(source, batch, 0, result, "the first example") from result
+    return result
+
+
 def _call(source: RewardSource, batch: Completions) -> Any:
     assert source.call is not None
     given = {"prompts": batch.prompts, "completions": batch.completions}

@@ -14,14 +14,19 @@ from torch import Tensor
 from prefopt.trainers.reward_source import RewardSource
 from prefopt.trainers.rewards import Completions, RewardSourceError, score_all
 from prefopt.trainers.unscored import UnscoredLimit
+from prefopt.trainers.verdicts import verdicts
 
 
 @dataclass
 class Scorer:
-    """Reward sources with the limit on what they leave unscored."""
+    """Reward sources with the limit on what they leave unscored.
+
+    ``needs``: inputs of the objective; test results among them are asked of the sources as well.
+    """
 
     sources: list[RewardSource]
     limit: UnscoredLimit
+    needs: frozenset[str] = frozenset()
 
     @property
     def names(self) -> list[str]:
@@ -40,16 +45,17 @@ class Scorer:
         prompts: list[Any],
         completions: list[Any],
         context: Mapping[str, Any],
-    ) -> Tensor:
-        """Return the rewards of all processes, ``(N, K)`` float32, NaN where a source gave no score.
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return rewards ``(N, K)`` float32 of all processes, NaN = no score, and this process's test results by name.
 
         Raises:
             RewardSourceError: a source failed; on every process, so that none waits for another.
         """
         columns = {key: [row.get(key) for row in rows] for key in rows[0]}
-        scores, failure = torch.full((len(rows), len(self.names)), torch.nan), ""
+        scores, results, failure = torch.full((len(rows), len(self.names)), torch.nan), {}, ""
         try:
-            scores = score_all(self.sources, Completions(prompts, completions, columns, context))
+            batch = Completions(prompts, completions, columns, context)
+            scores, results = score_all(self.sources, batch), verdicts(self.needs, self.sources, batch)
         except RewardSourceError as error:
             if accelerator.num_processes == 1:
                 raise
@@ -59,7 +65,7 @@ class Scorer:
             if failures:
                 raise RewardSourceError(failure or f"on another process: {failures[0]}")
         everywhere: Tensor = accelerator.gather(scores.to(accelerator.device))
-        return everywhere
+        return everywhere, results
 
     def count(self, rewards: Tensor) -> None:
         """Count the missing scores of a generation batch. Raises ``RewardSourceError`` above the limit."""

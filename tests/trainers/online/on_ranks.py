@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import save_file
 
 from prefopt.trainers.rewards import RewardSourceError
-from tests.trainers.online.support import losses, short, token_mean, trainer, weights
+from tests.trainers.online.support import LengthSuite, losses, short, token_mean, trainer, weights
 
 RECIPES: dict[str, Any] = {
     "plain": {"recipe": "gdpo", "aggregate": "dapo", "regularise": {"recipe": "grpo", "beta": 0.1}},
     "stateful": {"recipe": "reinforce", "baseline_momentum": 0.5},
+    "suite": "verpo",
     "raises": "grpo",
     "non_finite": "grpo",
 }
@@ -32,11 +33,14 @@ def fails_on_rank_1(prompts: Any, completions: Any, completion_ids: list[list[in
     return token_mean(prompts, completions, completion_ids)
 
 
+SOURCES: dict[str, Any] = {"raises": [fails_on_rank_1, short], "suite": [LengthSuite(ragged=True)]}
+
+
 def play(folder: Path, rows: int, case: str) -> None:
     """Train three steps of two micro-batches."""
     run = trainer(
         folder,
-        rewards=[fails_on_rank_1 if case == "raises" else token_mean, short],
+        rewards=SOURCES.get(case, [token_mean, short]),
         recipe=RECIPES[case],
         per_device_train_batch_size=rows,
         gradient_accumulation_steps=2,

@@ -51,6 +51,30 @@ def short(prompts: list[str], completions: list[str], completion_ids: list[list[
     return [float(len(ids) <= 3) for ids in completion_ids]
 
 
+class LengthSuite:
+    """Four tests, at most 2, 3, 4 and 5 tokens; completions of ``lost`` tokens were not judged.
+
+    ``ragged``: prompts ``i+i=`` with an even i have only the first two of them.
+    """
+
+    names = ("length_suite",)
+
+    def __init__(self, lost: int = 0, ragged: bool = False) -> None:
+        self.lost, self.ragged = lost, ragged
+
+    def __call__(self, prompts: Any, completions: Any, completion_ids: list[list[int]], **_: Any) -> list[float]:
+        """1 for the shortest."""
+        return [float(len(ids) <= 2) for ids in completion_ids]
+
+    def results(self, prompts: Any, completions: Any, completion_ids: list[list[int]], **_: Any) -> list[Any]:
+        """A row a completion."""
+        counts = [2 if self.ragged and int(prompt.split("+")[0]) % 2 == 0 else 4 for prompt in prompts]
+        return [
+            None if len(ids) == self.lost else [len(ids) <= limit for limit in (2, 3, 4, 5)[:count]]
+            for ids, count in zip(completion_ids, counts, strict=True)
+        ]
+
+
 def config(folder: Path | str, **settings: Any) -> OnlineConfig:
     """Settings of a run on one CPU thread that takes a second or two."""
     defaults: dict[str, Any] = {
@@ -83,6 +107,7 @@ def trainer(
             "model",
             "processing_class",
             "environment_factory",
+            "tools",
         )
         if name in settings
     }

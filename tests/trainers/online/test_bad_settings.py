@@ -22,10 +22,10 @@ from tests.trainers.online.support import config, prompts, token_mean, trainer
 
 
 @dataclass(frozen=True)
-class NeedsTests(TokenWeight):
+class NeedsSteps(TokenWeight):
     """A part that wants what online training does not have."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"test_results"})
+    needs: ClassVar[frozenset[str]] = frozenset({"step_rewards"})
 
     def __call__(self, advantages: Tensor, rollouts: Any) -> Tensor:
         """Return ones."""
@@ -75,8 +75,8 @@ def test_configuration(settings: dict[str, Any], words: str, tmp_path: Path) -> 
         ({"weighting": "gdpo", "recipe": {"recipe": "grpo", "weighting": "mo_grpo"}}, "is named twice"),
         ({"num_generations": 1}, "num_generations=1: GroupNormalised compares a completion with others of its prompt"),
         ({"data": Dataset.from_dict({"question": ["a"]})}, "has no column 'prompt'"),
-        ({"objective": recipes.build("grpo", token_weight=NeedsTests())},
-         r"token_weight.0=NeedsTests needs 'test_results': .*does not supply;.*another part for `token_weight.0`"),
+        ({"objective": recipes.build("grpo", token_weight=NeedsSteps())},
+         r"token_weight.0=NeedsSteps needs 'step_rewards': .*does not supply;.*another part for `token_weight.0`"),
         ({"objective": recipes.build("grpo", token_weight=NeedsSampler()), "fixed": False},
          r"needs 'sampler_logps': which the sampler gives only with use_vllm: true or a rollout_func"),
     ],
