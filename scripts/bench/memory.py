@@ -8,7 +8,7 @@ import time
 
 import psutil
 
-from scripts.bench.__main__ import table_rows
+from scripts.bench.__main__ import load_row
 
 
 class Peak(threading.Thread):
@@ -31,7 +31,7 @@ class Peak(threading.Thread):
 
 def main(name: str, side: str) -> int:
     """Run one side once and print by how many MiB it grew."""
-    factories = table_rows()[name].memory
+    factories = load_row(name).memory
     if factories is None:
         raise SystemExit(f"row {name} compares no memory")
     work = factories[("ours", "peer").index(side)]()

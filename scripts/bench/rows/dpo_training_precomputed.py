@@ -1,4 +1,4 @@
-"""DPO on 64 HH pairs beside TRL's DPOTrainer, reference log-probabilities computed before on both sides."""
+"""DPO on HH pairs beside TRL's DPOTrainer, reference log-probabilities computed before on both sides."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ ROW = replace(
     prepare=prepare,
     warm_up=True,
     memory=(ours, trl),
-    extra=lambda: dpo_training.matrix_products(reference=False),
+    counts=partial(dpo_training.counts, reference=False),
 )

@@ -17,7 +17,9 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from prefopt.trainers.online import OnlineConfig, OnlineTrainer
-from scripts.bench.harness import Row, Sides
+from prefopt.trainers.shared_prompts import cheapest
+from reward_models.prefix_tree import Tree, TreeBatch
+from scripts.bench.harness import Counts, Row, Sides
 from scripts.bench.subjects import decoder, llama_config, tokenizer
 
 PROMPTS, GROUP, PROMPT_TOKENS = 2, 8, 256
@@ -63,11 +65,11 @@ def odd(completions: list[str], completion_ids: list[list[int]], **_: Any) -> li
 class Side:
     """A trainer with one generation batch; a call gives loss and gradient of all its micro-batches."""
 
-    def __init__(self, trainer: GRPOTrainer) -> None:
+    def __init__(self, trainer: GRPOTrainer, prompts: int = PROMPTS, group: int = GROUP) -> None:
         self.trainer, self.loss = trainer, 0.0
         trainer.model.train()
         trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
-        trainer._prepare_inputs([{"prompt": str(i)} for i in range(PROMPTS) for _ in range(GROUP)])
+        trainer._prepare_inputs([{"prompt": str(i)} for i in range(prompts) for _ in range(group)])
 
     def __call__(self) -> None:
         self.trainer.model.zero_grad()
@@ -121,8 +123,8 @@ def agreement() -> dict[str, float]:
     return {"loss_difference": abs(ours.loss - peer.loss), "gradient_difference": furthest}
 
 
-def limit() -> float:
-    """Multiplications of the peer over those that are needed, in layers and head; attention is left out.
+def counts() -> Counts:
+    """Multiplications in layers and head; attention is left out.
 
     The peer computes every prompt for every completion, pads to the longest completion, sends prompts through the head
     as well, and computes the head's logits again in the backward pass: four products a token in place of three.
@@ -131,9 +133,16 @@ def limit() -> float:
     layers = config.num_hidden_layers * (4 * config.hidden_size + 3 * config.intermediate_size)
     lengths = completion_lengths()
     padded = PROMPTS * GROUP * (PROMPT_TOKENS + max(lengths))
-    useful = PROMPTS * PROMPT_TOKENS + sum(lengths)
-    return (3 * layers * padded + 4 * config.vocab_size * padded) / (
-        3 * layers * useful + 3 * config.vocab_size * sum(lengths)
+    needed = PROMPTS * PROMPT_TOKENS + sum(lengths)
+    groups = [lengths[i : i + GROUP] for i in range(0, len(lengths), GROUP)]
+    trees = [Tree([0] * PROMPT_TOKENS, [[0] * length for length in group]) for group in groups]
+    batches = [cheapest(tree, config.hidden_size) for tree in trees]
+    ours = sum(TreeBatch.collate(batch).input_ids.numel() for batch in batches)
+    head = config.vocab_size * sum(lengths)
+    return Counts(
+        peer=3 * layers * padded + 4 * config.vocab_size * padded,
+        ours=3 * (layers * ours + head),
+        needed=3 * (layers * needed + head),
     )
 
 
@@ -147,7 +156,7 @@ ROW = Row(
     memory=(partial(side, True), partial(side, False)),
     reach=2.5,
     runs=3,
-    limit=round(limit(), 2),
+    counts=counts,
     limit_reason="multiplications in layers and head, the peer's over those needed (3.49 in tokens alone); the peer's "
     "other passes over the logits of prompts and padding come on top",
     extra=agreement,

@@ -10,15 +10,19 @@ from collections.abc import Callable
 from typing import Any
 
 from prefopt.trainers.reward import RewardConfig, RewardTrainer
+from prefopt.trainers.reward_data import PairCollator, encode_pairs
+from prefopt.trainers.sampling_order import EpochShuffle, LengthBuckets
 from reward_models.backbones import ensure_pad_token
 from reward_models.heads import RewardHead
 from reward_models.model import RewardModel
-from scripts.bench.harness import Row, Sides
+from scripts.bench.counting import once_each, over_epochs, padded
+from scripts.bench.harness import Counts, Row, Sides
 from scripts.bench.subjects import classifier, hh_pairs, one_after_another, tokenizer
 
-PAIRS = 128
+PAIRS = 96
+TOGETHER = 8
 COMMON = {
-    "per_device_train_batch_size": 8,
+    "per_device_train_batch_size": TOGETHER,
     "num_train_epochs": 1,
     "save_strategy": "no",
     "report_to": "none",
@@ -61,7 +65,7 @@ def trl(grouped: bool = False) -> Callable[[], Any]:
             # transformers groups only data with a column input_ids, which TRL's pairs don't have.
             rows = trainer.train_dataset
             lengths = [max(map(len, pair)) for pair in zip(rows["chosen_ids"], rows["rejected_ids"], strict=True)]
-            trainer._get_train_sampler = lambda dataset=None: LengthGroupedSampler(8, lengths=lengths)
+            trainer._get_train_sampler = lambda dataset=None: LengthGroupedSampler(TOGETHER, lengths=lengths)
         return trainer.train
 
     return one_after_another(run, runs=2)
@@ -72,15 +76,43 @@ def prepare() -> Sides:
     return ours(), trl()
 
 
+def counts(grouped: bool = False) -> Counts:
+    """Tokens, means of ten epochs: every token passes the same matrices, and a score head costs nothing."""
+    from transformers.trainer_pt_utils import LengthGroupedSampler
+
+    words = tokenizer()
+    model = RewardModel(classifier(len(words)).model, words, RewardHead(384), "last")
+    rows = encode_pairs(
+        hh_pairs(PAIRS), model.formatter(COMMON["max_length"]), "truncate_prompt", False, model.names, "pairs"
+    ).rows
+    sides = [([*row["chosen_prompt"], *row["chosen_ids"]], [*row["rejected_prompt"], *row["rejected_ids"]])
+             for row in rows]  # fmt: skip
+    both = [[row[f"{side}_{part}"] for side in ("chosen", "rejected") for row in rows] for part in ("prompt", "ids")]
+    longest = [max(map(len, pair)) for pair in sides]
+    theirs: Any = LengthGroupedSampler(TOGETHER, lengths=longest) if grouped else EpochShuffle(PAIRS, 1, 0)
+    collate = PairCollator(share=True)
+
+    def laid_out(order: list[int]) -> int:
+        batches = [collate([rows[i] for i in order[at : at + TOGETHER]]) for at in range(0, PAIRS, TOGETHER)]
+        return sum(trees["input_ids"].numel() for batch in batches for trees in batch["trees"])
+
+    return Counts(
+        peer=over_epochs(theirs, lambda order: 2 * padded([longest[i] for i in order], TOGETHER)),
+        ours=over_epochs(LengthBuckets(rows["length"], TOGETHER, 1, 0), laid_out),
+        needed=once_each(*both),
+    )
+
+
 ROW = Row(
     name="reward_training",
-    work="Bradley-Terry training, one epoch of 128 HH pairs in micro-batches of 8, 6-layer width-384 Llama",
+    work="Bradley-Terry training, one epoch of 96 HH pairs in micro-batches of 8, 6-layer width-384 Llama",
     peer="trl",
     settings="RewardTrainer, defaults (float32, no checkpointing on either side)",
     prepare=prepare,
     reach=3.3,
     runs=2,
     warm_up=False,
-    limit=4.0,
-    limit_reason="tokens of the peer's padded rows over tokens that are needed",
+    memory=(ours, trl),
+    counts=counts,
+    limit_reason="tokens of the peer's padded rows over those of each distinct prompt and response once",
 )

@@ -1,8 +1,9 @@
-"""Bradley-Terry training on 256 HH pairs beside TRL's RewardTrainer grouped by length."""
+"""Bradley-Terry training on HH pairs beside TRL's RewardTrainer grouped by length."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from scripts.bench.harness import Sides
 from scripts.bench.rows import reward_training
@@ -20,6 +21,6 @@ ROW = replace(
     prepare=prepare,
     threads=(1,),
     reach=1.5,
-    limit=None,
-    limit_reason="",
+    counts=partial(reward_training.counts, grouped=True),
+    memory=(reward_training.ours, partial(reward_training.trl, grouped=True)),
 )

@@ -16,11 +16,13 @@ from transformers import pipeline
 from reward_models.backbones import ensure_pad_token
 from reward_models.heads import RewardHead
 from reward_models.model import RewardModel
-from scripts.bench.harness import Row, Sides
+from scripts.bench.counting import once_each, padded
+from scripts.bench.harness import Counts, Row, Sides
 from scripts.bench.subjects import classifier, real, tokenizer
 
 PROMPTS = (0, 82)
 MAX_LENGTH = 1024
+BATCH = 16
 
 
 def samples() -> tuple[list[str], list[str]]:
@@ -49,7 +51,28 @@ def peer() -> Callable[[], Any]:
     model.config.pad_token_id = words.pad_token_id
     classify = pipeline("text-classification", model=model, tokenizer=words, function_to_apply="none")
     texts = [prompt + completion for prompt, completion in zip(*samples(), strict=True)]
-    return lambda: classify(texts, batch_size=16, truncation=True, max_length=MAX_LENGTH)
+    return lambda: classify(texts, batch_size=BATCH, truncation=True, max_length=MAX_LENGTH)
+
+
+def counts() -> Counts:
+    """Tokens: every token passes the same matrices."""
+    words = tokenizer()
+    head = RewardHead(384)
+    model = RewardModel(classifier(len(words)).model, words, head, "last")
+    prompts, completions = samples()
+    texts = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
+    theirs = [len(ids) for ids in words(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"]]
+    rows = {tuple(row.input_ids): row for row in model.formatter(MAX_LENGTH).encode_many(prompts, completions)}
+    distinct = list(rows.values())
+    found = model.batches(distinct, 16 * max(len(row.input_ids) for row in distinct))
+    return Counts(
+        peer=padded(theirs, BATCH),
+        ours=sum(bundle.batch().input_ids.numel() for bundle in found),
+        needed=once_each(
+            [row.input_ids[: row.response_start] for row in distinct],
+            [row.input_ids[row.response_start :] for row in distinct],
+        ),
+    )
 
 
 def prepare() -> Sides:
@@ -64,5 +87,7 @@ ROW = Row(
     settings="text-classification pipeline, batch 16",
     prepare=prepare,
     reach=5.0,
+    counts=counts,
+    limit_reason="tokens of the peer's padded rows over those of each distinct prompt and sample once",
     memory=(ours, peer),
 )

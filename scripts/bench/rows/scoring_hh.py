@@ -14,11 +14,13 @@ import torch
 from transformers import pipeline
 
 from reward_models.model import RewardModel
-from scripts.bench.harness import Row, Sides
+from scripts.bench.counting import padded
+from scripts.bench.harness import Counts, Row, Sides
 from scripts.bench.subjects import encoder_folder, hh_pairs
 
 ROWS = 256
 MAX_LENGTH = 512
+BATCH = 16
 
 
 def folder() -> str:
@@ -41,7 +43,25 @@ def peer() -> Callable[[], Any]:
     """The pipeline, 16 pairs at a time."""
     classify = pipeline("text-classification", model=folder(), function_to_apply="none")
     pairs = [{"text": row["prompt"], "text_pair": row["chosen"]} for row in hh_pairs(ROWS)]
-    return lambda: classify(pairs, batch_size=16, truncation=True, max_length=MAX_LENGTH)
+    return lambda: classify(pairs, batch_size=BATCH, truncation=True, max_length=MAX_LENGTH)
+
+
+def counts() -> Counts:
+    """Tokens: every token passes the same matrices. An encoder shares no prompts, so that needed is a pair's all."""
+    model = RewardModel.from_pretrained(folder())
+    pairs = hh_pairs(ROWS)
+    prompts, answers = list(pairs["prompt"]), list(pairs["chosen"])
+    theirs = [
+        len(ids) for ids in model.tokenizer(prompts, answers, truncation=True, max_length=MAX_LENGTH)["input_ids"]
+    ]
+    rows = {tuple(row.input_ids): row for row in model.formatter(MAX_LENGTH).encode_many(prompts, answers)}
+    distinct = list(rows.values())
+    found = model.batches(distinct, 16 * max(len(row.input_ids) for row in distinct))
+    return Counts(
+        peer=padded(theirs, BATCH),
+        ours=sum(bundle.batch().input_ids.numel() for bundle in found),
+        needed=sum(len(row.input_ids) for row in distinct),
+    )
 
 
 def prepare() -> Sides:
@@ -56,7 +76,7 @@ ROW = Row(
     settings="text-classification pipeline, batch 16",
     prepare=prepare,
     reach=2.0,
-    limit=2.67,
-    limit_reason="padded tokens of the peer over useful tokens",
+    counts=counts,
+    limit_reason="tokens of the peer's padded rows over those of each distinct row without padding",
     memory=(ours, peer),
 )
