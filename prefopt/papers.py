@@ -60,6 +60,11 @@ PAPERS: dict[str, Paper] = {
         ("2506.13585", 2025, "MiniMax-M1: Scaling Test-Time Compute Efficiently with Lightning Attention"),
         ("2507.18071", 2025, "Group Sequence Policy Optimization"),
         ("2507.20673", 2025, "Geometric-Mean Policy Optimization"),
+        (
+            "2508.05928",
+            2025,
+            "Mitigating Think-Answer Mismatch in LLM Reasoning Through Noise-Aware Advantage Reweighting",
+        ),
         ("2509.07558", 2025, "Delta L Normalization: Rethink Loss Aggregation in RLVR"),
         ("2509.18851", 2025, "NGRPO: Negative-enhanced Group Relative Policy Optimization"),
         ("2509.19128", 2025, "PipelineRL: Faster On-policy Reinforcement Learning for Long Sequence Generation"),
@@ -100,6 +105,11 @@ PAPERS: dict[str, Paper] = {
             "VESPO: Variational Sequence-Level Soft Policy Optimization for Stable Off-Policy LLM Training",
         ),
         ("2606.17526", 2025, "MGUP: A Momentum-Gradient Alignment Update Policy for Stochastic Optimization"),
+        (
+            "2602.05548",
+            2026,
+            "Unveiling Implicit Advantage Symmetry: Why GRPO Struggles with Exploration and Difficulty Adaptation",
+        ),
     )
 }
 """arXiv id -> paper. A recipe or part that names an id missing here fails a test."""

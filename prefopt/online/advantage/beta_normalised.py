@@ -25,7 +25,7 @@ def fitted_normaliser(p: Tensor) -> tuple[Tensor, Tensor]:
 
     Method of moments: ``c = mean (1 - mean) / var - 1``, ``a = c mean``, ``b = c (1 - mean)``, unbiased variance.
     Among densities ``f`` the one with ``alpha = 1 + a/3``, ``beta = 1 + b/3`` minimises
-    ``E_{Beta(a, b)}[p (1 - p) / f(p)^2]``, because then ``f^3`` is proportional to ``p^a (1 - p)^b``; neither is allowed
+    ``E_{Beta(a, b)}[p (1 - p) / f(p)^2]``, because then ``f^3`` is proportional to ``p^a (1 - p)^b``; neither may fall
     below 1. Fewer than two groups, or groups that are all alike, tell nothing of a spread: alpha = beta = 1.
     """
     one = torch.ones((), dtype=torch.float64, device=p.device)
