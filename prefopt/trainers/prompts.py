@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 def check_columns(data: Any, sources: Sequence[RewardSource], name: str, skip: bool = False) -> None:
     """Raise ``UserError`` where the data is empty, or lacks ``prompt`` or a column that a source reads.
 
+    A source with a method ``check_rows`` looks through its columns, and raises for a row that it cannot read.
+
     ``skip`` leaves out the sources' columns, which a rollout function may supply.
     """
     columns = getattr(data, "column_names", None)
@@ -35,6 +37,9 @@ def check_columns(data: Any, sources: Sequence[RewardSource], name: str, skip: b
                     f"{nearest(column, columns)} It has {', '.join(columns)}; map one with "
                     f"`columns: {{{parameter}: COLUMN}}`"
                 )
+        check_rows = getattr(source.call, "check_rows", None)
+        if check_rows is not None and hasattr(data, "__len__"):
+            check_rows(**{parameter: data[column] for parameter, column in source.required_columns().items()})
 
 
 def check_lengths(

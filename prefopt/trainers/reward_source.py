@@ -50,7 +50,8 @@ class RewardSource:
 
     def required_columns(self) -> dict[str, str]:
         """Columns of the data without which ``call`` fails, by the parameter that wants them."""
-        wanted = {} if self.call is None else parameters_of(self.call)[0]
+        # A verifier that asks another one reads what that one reads, which its own parameters do not show.
+        wanted = [] if self.call is None else [*parameters_of(self.call)[0], *getattr(self.call, "reads", ())]
         missing = {name: self.columns.get(name, name) for name in wanted if name not in SUPPLIED}
         return missing | {name: column for name, column in self.columns.items() if name not in SUPPLIED}
 

@@ -120,6 +120,11 @@ class UnitTests:
         """Return the pass matrix, a row a completion and a cell a test; rows may differ in length."""
         return [list(judged.cells) for judged in self.judge(completions, tests, prefix)]
 
+    def check_rows(self, tests: Sequence[Any]) -> None:
+        """Read the tests of all rows. Raises ``DataError`` for the first that no kind fits."""
+        for number, one in enumerate(tests, start=1):
+            read_tests(one, f"tests, row {number}")
+
     def judge(
         self, completions: Sequence[Text], tests: Sequence[Any], prefix: Sequence[str | None] | None = None
     ) -> list[Judged]:

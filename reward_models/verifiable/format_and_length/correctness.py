@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 from reward_models.errors import ModelError
@@ -29,6 +30,14 @@ def build_judge(correct: Any, verifier: str) -> Any:
     )
 
 
+def columns_read(judge: Any) -> tuple[str, ...]:
+    """Return the columns without which correctness is not known."""
+    if judge is None:
+        return ("correct",)
+    required, _ = _parameters(judge)
+    return tuple(name for name in required if name not in ("prompts", "completions"))
+
+
 def correctness(
     judge: Any, prompts: Sequence[Text], completions: Sequence[Text], columns: Mapping[str, Any], verifier: str
 ) -> list[bool | None]:
@@ -37,22 +46,25 @@ def correctness(
     Raises:
         ModelError: neither a verifier nor a column says it, or the verifier lacks a column.
     """
-    if judge is None:
-        if columns.get("correct") is None:
+    for name in columns_read(judge):
+        if columns.get(name) is None:
+            instead = ", or name a verifier with `settings: {correct: VERIFIER}`" if judge is None else ""
             raise ModelError(
-                f"{verifier} needs to know which completions are right: give a verifier, `settings: {{correct: "
-                "exact_answer}`, or a column of the data, `columns: {correct: NAME}`"
+                f"{verifier} needs the column '{name}' to know what is right; map one with `columns: {{{name}: "
+                f"COLUMN}}`{instead}"
             )
+    if judge is None:
         given = list(columns["correct"])
     else:
-        from inspect import signature
-
-        parameters = signature(judge).parameters
-        takes_all = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-        own = {name: value for name, value in columns.items() if takes_all or name in parameters}
-        required = (n for n, p in parameters.items() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD)
-        for name in required:
-            if name not in own and name not in ("prompts", "completions"):
-                raise ModelError(f"{verifier}: its verifier of correctness needs the column '{name}'")
+        _, taken = _parameters(judge)
+        own = {name: value for name, value in columns.items() if taken is None or name in taken}
         given = list(judge(prompts=prompts, completions=completions, **own))
     return [None if one is None or one != one else float(one) >= 1 for one in given]
+
+
+def _parameters(judge: Any) -> tuple[list[str], list[str] | None]:
+    """Return required parameters, and all; None = it takes any."""
+    parameters = signature(judge).parameters.values()
+    required = [one.name for one in parameters if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD]
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters)
+    return required, None if takes_any else [one.name for one in parameters]

@@ -10,7 +10,7 @@ from typing import Any
 
 from reward_models.errors import ModelError
 from reward_models.formatting import Text
-from reward_models.verifiable.format_and_length.correctness import build_judge, correctness
+from reward_models.verifiable.format_and_length.correctness import build_judge, columns_read, correctness
 from reward_models.verifiable.lengths import check_unit, lengths_of
 
 
@@ -46,6 +46,11 @@ class CosineLength:
     def judge(self) -> Any:
         """The verifier of correctness, or None for a column."""
         return build_judge(self.correct, "cosine")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it needs: those of the verifier of correctness, or ``correct``."""
+        return columns_read(self.judge)
 
     def __call__(
         self,

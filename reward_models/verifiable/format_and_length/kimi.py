@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from reward_models.formatting import Text
-from reward_models.verifiable.format_and_length.correctness import build_judge, correctness
+from reward_models.verifiable.format_and_length.correctness import build_judge, columns_read, correctness
 from reward_models.verifiable.lengths import check_unit, lengths_of
 
 
@@ -38,6 +38,11 @@ class KimiLength:
     def judge(self) -> Any:
         """The verifier of correctness, or None for a column."""
         return build_judge(self.correct, "kimi_length")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that it needs: those of the verifier of correctness, or ``correct``."""
+        return columns_read(self.judge)
 
     def __call__(
         self,

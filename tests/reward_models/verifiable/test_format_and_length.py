@@ -123,7 +123,7 @@ def test_what_they_refuse() -> None:
         build_verifier("repetition_penalty", {})
     with pytest.raises(ModelError, match="unit 'lines' is unknown"):
         KimiLength(unit="lines")
-    with pytest.raises(ModelError, match="give a verifier, `settings"):
+    with pytest.raises(ModelError, match="name a verifier with `settings"):
         CosineLength(unit="words")(["?"], ["x"])
     with pytest.raises(ModelError, match="needs the column 'answer'"):
         CosineLength(unit="words", correct="exact_answer")(["?"], ["x"])
