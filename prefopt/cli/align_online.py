@@ -19,7 +19,7 @@ class AlignOnlineArguments:
     )
     rewards: list[dict[str, Any]] = field(
         metadata={
-            "help": "list of {source: a reward model's folder, a verifier (unit_tests, math_answer, exact_answer, ...) or "
+            "help": "list of {source: a reward model's folder, a verifier (unit_tests, math_answer, ...) or "
             "file.py:function, name, weight, transform, columns, settings, may_abstain}"
         }
     )
