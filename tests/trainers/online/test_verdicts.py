@@ -234,3 +234,31 @@ def test_turns_of_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert row[mask].tolist() == pytest.approx(wanted, abs=1e-5)
         assert not row[~mask].any()
     assert seen == {1, 2}
+
+
+def test_programs_and_their_tests(tmp_path: Path) -> None:
+    """The verifier ``unit_tests`` on programs that square all numbers below 9, 4, 3, 2: the stairs once more.
+
+    Its score (all tests) is a column of rewards: one program in four earns 1.
+    """
+
+    def programs(asked: list[str], run: Any) -> dict[str, Any]:
+        tokenizer = run.processing_class
+        texts = [f"f=lambda x:x*x*(x<{(9, 4, 3, 2)[place % 4]})" for place in range(len(asked))]
+        ids = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in texts]
+        return {
+            "prompt_ids": [tokenizer(text)["input_ids"] for text in asked],
+            "completion_ids": ids,
+            "logprobs": None,
+        }
+
+    tests = [{"function": "f", "args": [number], "expected": number**2} for number in (1, 2, 3, 4)]
+    data = Dataset.from_dict({"prompt": [f"square {i}" for i in range(8)], "tests": [tests] * 8})
+    # The programs are ours, so that the test may run where no sandbox does.
+    source = {"source": "unit_tests", "settings": {"allow_unsafe": True}}
+    run = trainer(tmp_path, [source], data=data, recipe="verpo", max_completion_length=40, max_steps=1)
+    run.rollout_func = programs
+    run.train()
+    assert run.state.log_history[0]["reward/unit_tests"] == 0.25
+    found = sorted(run.buffer[0]["advantages"][:, 0].tolist())
+    assert found == pytest.approx(sorted([1.2948, -0.2042, -0.4659, -0.6247] * 2), abs=5e-5)
