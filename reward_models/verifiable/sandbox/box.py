@@ -102,6 +102,12 @@ class Box:
         """End the launcher and all that runs in it."""
         self._finalizer()
 
+    def __enter__(self) -> Box:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def _greet(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         launcher = inside("launcher").encode()
         self.orders.sendall(struct.pack("!I", len(launcher)) + launcher)

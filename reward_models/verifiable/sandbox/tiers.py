@@ -19,8 +19,9 @@ from reward_models.verifiable.sandbox.seccomp import Filter, build_filter
 
 LEAST_LANDLOCK = 3
 GUARANTEES = {
-    "bwrap": "a program reads no file but those of /usr and its interpreter, installed packages left out, writes nothing, "
-    "reaches no network and no other process, starts none, and ends at its deadline; each is alone in its namespaces",
+    "bwrap": "a program reads no file but those of /usr and its interpreter, installed packages left out, writes "
+    "nothing, reaches no network and no other process, starts none, and ends at its deadline; each is alone in its "
+    "namespaces",
     "landlock": "a program opens no file but the interpreter's, writes nothing, reaches no network, starts no process "
     "and signals none, and ends at its deadline; whether a path exists, and its size, it can see",
     "none": "nothing; resource limits stop accidents only",

@@ -229,6 +229,8 @@ def leave(code: int) -> None:
 
 
 if __name__ == "__main__":
+    # Not from the current directory.
+    sys.path[:] = [path for path in sys.path if path]
     launcher = Launcher(socket.socket(fileno=0))
     code: Any = launcher.serve()
     # What follows happens in a child.
