@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from reward_models.verifiable.grading.cases import Status
+from reward_models.verifiable.grading.inside.codec import LARGEST
 from reward_models.verifiable.grading.program import program
 from reward_models.verifiable.sandbox.limits import Limits
 from reward_models.verifiable.sandbox.process import Process, advance
 
+# No line that the codec writes is longer, whatever the value.
+LONGEST_LINE = 2 * LARGEST + 10_000
 LOOK_AGAIN_SECONDS = 0.25
 START_SECONDS = 30.0
 PRINTED_KEPT = 2000
@@ -80,7 +83,7 @@ class Conversation:
     def __init__(self, ground: Ground, name: str, counts_stdout: bool = True) -> None:
         self.ground, self.counts_stdout = ground, counts_stdout
         self.process = ground.sandbox.start(program(name), ground.limits)
-        self.unread = b""
+        self.unread = bytearray()
 
     def __enter__(self) -> Conversation:
         return self
@@ -119,7 +122,11 @@ class Conversation:
         Raises:
             LateError: it did not come by then. EndedError: it will not come. InfrastructureError, CancelledError.
         """
-        while b"\n" not in self.unread:
+        searched = 0
+        while (end := self.unread.find(b"\n", searched)) < 0:
+            searched = len(self.unread)
+            if searched > LONGEST_LINE:
+                raise EndedError("output_limit", "an answer without end")
             if self.ground.cancelled.is_set():
                 raise CancelledError
             late = time.monotonic() >= deadline
@@ -130,8 +137,9 @@ class Conversation:
             self.unread += arrived
             if late and not arrived and not self.process.finished:
                 raise LateError
-        line, _, self.unread = self.unread.partition(b"\n")
-        return line.decode("ascii", "replace")
+        line = self.unread[:end].decode("ascii", "replace")
+        del self.unread[: end + 1]
+        return line
 
     def unread_lines(self) -> bool:
         """Whether anything has come that nobody asked for."""

@@ -17,7 +17,7 @@ from reward_models.verifiable.grading.conversation import (
     InfrastructureError,
     LateError,
 )
-from reward_models.verifiable.grading.inside.codec import LARGEST, encode
+from reward_models.verifiable.grading.inside.codec import encode
 from reward_models.verifiable.grading.order import shuffled
 
 REQUEST_CHARACTERS = 64_000_000
@@ -113,6 +113,4 @@ def exchange(program: Conversation, question: str, deadline: float) -> str:
     answer = program.receive(deadline)
     if not answer.startswith(f"{token} "):
         raise ForgeryError(f"an answer that nobody asked for: {answer[:80]!r}")
-    if len(answer) > 2 * LARGEST + 1000:
-        return '["large","","a longer answer than the codec writes"]'
     return answer[len(token) + 1 :]

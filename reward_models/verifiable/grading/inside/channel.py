@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from posix import read, write
+from posix import close, dup, dup2, pipe, read, write
 
-REQUESTS, ANSWERS = 0, 3
+ANSWERS = 3
+requests = 0
 
 
 def receive() -> str:
@@ -20,10 +21,20 @@ def receive() -> str:
 
 
 def _some(most: int) -> bytes:
-    data = read(REQUESTS, most)
+    data = read(requests, most)
     if not data:
         raise SystemExit(0)
     return data
+
+
+def free_stdin() -> None:
+    """Move the requests elsewhere and leave a descriptor 0 at its end, for a program that reads its standard input."""
+    global requests
+    requests = dup(0)
+    reading, writing = pipe()
+    dup2(reading, 0)
+    close(reading)
+    close(writing)
 
 
 def send(line: str) -> None:

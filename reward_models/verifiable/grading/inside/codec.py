@@ -25,7 +25,7 @@ class NotPlainError(TypeError):
 
 
 class TooLargeError(ValueError):
-    """A value of more than ``LARGEST`` characters, or nested more than ``DEEPEST`` deep, endless ones included."""
+    """A value of about ``LARGEST`` characters or more, or nested more than ``DEEPEST`` deep, endless ones included."""
 
 
 def encode(value: Any, largest: int = LARGEST, keep: Callable[[Any], int | None] | None = None) -> str:
@@ -62,17 +62,17 @@ def encode(value: Any, largest: int = LARGEST, keep: Callable[[Any], int | None]
             spend(str.__len__(value))
             return encode_basestring_ascii(value)
         if kind is list:
-            spend(1)
+            spend(3)
             return several(list.__iter__(value), level)
         if kind is tuple:
-            spend(1)
+            spend(3)
             return f'{{"t":{several(tuple.__iter__(value), level)}}}'
         if kind is dict:
-            spend(1)
+            spend(3)
             pairs = [f"[{write(key, level + 1)},{write(item, level + 1)}]" for key, item in dict.items(value)]
             return f'{{"d":[{",".join(pairs)}]}}'
         if kind is set or kind is frozenset:
-            spend(1)
+            spend(3)
             words = sorted([write(item, level + 1) for item in kind.__iter__(value)])
             return f'{{"{"s" if kind is set else "f"}":[{",".join(words)}]}}'
         if kind is bytes:
@@ -86,7 +86,10 @@ def encode(value: Any, largest: int = LARGEST, keep: Callable[[Any], int | None]
             raise NotPlainError(f"{kind.__module__}.{kind.__qualname__} is not plain data")
         return f'{{"o":{number}}}'
 
-    return write(value, 0)
+    text = write(value, 0)
+    if len(text) > 2 * largest:
+        raise TooLargeError(f"more than {2 * largest} characters")
+    return text
 
 
 def decode(text: str, fetch: Callable[[int], Any] | None = None) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reward_models.verifiable.grading.inside.candidate import load, message, raised
-from reward_models.verifiable.grading.inside.channel import receive, send
+from reward_models.verifiable.grading.inside.channel import free_stdin, receive, send
 from reward_models.verifiable.grading.inside.codec import TooLargeError, decode, encode
 
 MUTABLE = (list, dict, set)
@@ -96,6 +96,7 @@ ALLOWED: dict[str, Callable[[Any], Any]] = {
 def main() -> None:
     """Load the program and serve."""
     request = decode(receive())
+    free_stdin()
     send('["ready"]')
     try:
         server = Server(load(request["code"], "candidate"))
