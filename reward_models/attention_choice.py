@@ -53,7 +53,7 @@ def use_attention(
         ModelError: no such choice, or the model or the device cannot have what is wanted.
     """
     check_attention(wanted)
-    model = backbone.get_base_model() if hasattr(backbone, "peft_config") else backbone
+    model = backbone.get_base_model() if hasattr(backbone, "get_base_model") else backbone
     current: str | None = model.config.get_text_config()._attn_implementation
     if wanted == "auto":
         if current != "sdpa" or not _worth_it(model, device, longest):

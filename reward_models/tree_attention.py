@@ -80,7 +80,9 @@ def layer_windows(config: Any) -> dict[str, int | None]:
     window = getattr(config, "sliding_window", None)
     kinds = sorted(set(getattr(config, "layer_types", None) or ()))
     if not kinds:
-        return {"attention": window if getattr(config, "use_sliding_window", True) else None}
+        # Llama, for one, ignores a window that a converted file brings along.
+        slides = hasattr(type(config), "sliding_window") and getattr(config, "use_sliding_window", True)
+        return {"attention": window if slides else None}
     return {kind: window if kind == "sliding_attention" else None for kind in kinds}
 
 

@@ -7,9 +7,13 @@ from typing import Any
 
 from torch import nn
 
+from reward_models.tree_attention import layer_windows
+
 ATTENTION = ("sdpa", "eager", "flex_attention")
 STATEFUL_LAYERS = ("linear_attention", "mamba", "mamba2", "recurrent", "conv", "hybrid")
 MASKED_LAYERS = {"full_attention", "sliding_attention"}
+TAKES_MASKS = "attention_mask, dict)"
+SLIDES = "create_sliding_window_causal_mask"
 
 
 def why_not(backbone: Any, longest: int | None = None) -> str | None:
@@ -20,7 +24,7 @@ def why_not(backbone: Any, longest: int | None = None) -> str | None:
         longest: tokens of the longest prompt and response together. Layers that see only a part of a row, in a way
             that a mask of ours cannot say, are refused only where that is longer than the part.
     """
-    if hasattr(backbone, "peft_config"):
+    if hasattr(backbone, "get_base_model"):
         backbone = backbone.get_base_model()
     config = backbone.config.get_text_config()
     name = type(backbone).__name__
@@ -51,17 +55,20 @@ def _unmaskable(backbone: Any, layers: set[str], longest: int | None) -> str | N
     chunk = getattr(config, "attention_chunk_size", None) if any("chunked" in layer for layer in layers) else None
     if chunk is not None and (longest is None or longest > chunk):
         return f"{name} attends within chunks of {chunk} tokens, shorter than a prompt with its response"
-    window = getattr(config, "sliding_window", None) if any("sliding" in layer for layer in layers) else None
-    narrow = window is not None and (longest is None or longest > window)
-    if narrow and len(layers) > 1 and not (layers <= MASKED_LAYERS and _takes_masks_by_layer(backbone)):
-        return f"{name} has a sliding window of {window} tokens and takes no mask for its sliding layers alone"
+    windows = [window for window in layer_windows(config).values() if window is not None]
+    if not windows or (longest is not None and longest <= min(windows)):
+        return None
+    if len(layers) > 1 and not (layers <= MASKED_LAYERS and _does(backbone, TAKES_MASKS)):
+        return f"{name} has a sliding window of {min(windows)} tokens and takes no mask for its sliding layers alone"
+    if not _does(backbone, SLIDES):
+        return f"{name} names a sliding window of {min(windows)} tokens and does not say where it acts"
     return None
 
 
-def _takes_masks_by_layer(backbone: nn.Module) -> bool:
-    """Whether a model with several kinds of layers takes a dictionary of masks: only its source says so."""
+def _does(backbone: nn.Module, what: str) -> bool:
+    """Whether the forward pass has this in its source, which alone says how a model masks its layers."""
     classes = {type(module) for module in backbone.modules() if hasattr(module, "config")}
-    return any("attention_mask, dict)" in inspect.getsource(inspect.unwrap(one.forward)) for one in classes)
+    return any(what in inspect.getsource(inspect.unwrap(one.forward)) for one in classes)
 
 
 def _is_causal(backbone: Any) -> bool:

@@ -13,6 +13,7 @@ from prefopt.offline import OfflineObjective
 from prefopt.offline.reference import Folder
 from prefopt.trainers.pair_statistics import needed_statistics
 from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget
+from reward_models.attention_choice import ATTENTION_HELP, check_attention
 
 OverLength = Literal["truncate_prompt", "truncate_response", "refuse"]
 OnBadRow = Literal["raise", "quarantine"]
@@ -70,6 +71,7 @@ class OfflineConfig(TrainingArguments):
         default="group_by_length",
         metadata={"help": "group_by_length: shuffled batches of similar lengths; random; or sequential"},
     )
+    attention: str = field(default="auto", metadata={"help": ATTENTION_HELP})
     disable_dropout: bool = field(default=True, metadata={"help": "train without dropout"})
 
     learning_rate: float = field(
@@ -91,6 +93,7 @@ class OfflineConfig(TrainingArguments):
             if value not in get_args(valid):
                 raise UserError(f"{name} must be one of {', '.join(get_args(valid))}, not '{value}'."
                                 f"{nearest(str(value), get_args(valid))}")  # fmt: skip
+        check_attention(self.attention)
         if self.max_length is not None and self.max_length < 2:
             raise UserError(f"max_length must be at least 2 tokens, got {self.max_length}")
         check_token_budget(self.token_budget)

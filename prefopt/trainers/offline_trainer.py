@@ -29,8 +29,9 @@ from prefopt.trainers.pair_tokens import PairTokens, label_columns
 from prefopt.trainers.policies import prepare_tokenizer
 from prefopt.trainers.reference_cache import cache_key, compute_reference, with_reference
 from prefopt.trainers.token_budget import InPasses, add_up, check_passes, in_order, parts_of
+from reward_models.attention_choice import use_attention
 from reward_models.freezing import disable_dropout
-from reward_models.prefix_tree import PADDING, why_not
+from reward_models.prefix_tree import PADDING, row_width, why_not
 
 logger = logging.getLogger(__name__)
 
@@ -83,13 +84,20 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
         )
         self.reference = ReferenceLogps(objective.reference, model, fresh_adapter) if self.wants_reference else None
         models = [model] if self.reference is None else [model, self.reference.model]
+        longest_row = max(longest(None if pairs is None else pairs.rows) for pairs in (train, held_out))
+        for one in models:
+            if one is not None:
+                use_attention(bare(one), args.attention, args.device, longest_row, training=True)
         self.shares_prompts = shares_prompts(models, args, train, held_out)
         attach_tree_head(bare(model))
         self.measured = Tally(())
         super().__init__(
             model=model,
             args=args,
-            data_collator=InPasses(PairBatchCollator(pad_id, self.labels, self.shares_prompts), args.token_budget),
+            data_collator=InPasses(
+                PairBatchCollator(pad_id, self.labels, self.shares_prompts, row_width(bare(model).config)),
+                args.token_budget,
+            ),
             train_dataset=None if train is None else PairRows(train.rows),
             eval_dataset=None if held_out is None else PairRows(held_out.rows),
             processing_class=processing_class,

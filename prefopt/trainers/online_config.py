@@ -12,7 +12,9 @@ from trl import GRPOConfig
 from prefopt.errors import UserError
 from prefopt.trainers.adapters import AdapterArguments
 from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget
+from reward_models.attention_choice import ATTENTION_HELP, check_attention
 
+ONLINE_ATTENTION = f"{ATTENTION_HELP}; auto stays with SDPA where transformers generates, a token at a time"
 IDLE: dict[str, str] = {
     "loss_type": "name the loss by `recipe:` (grpo, dr_grpo, dapo, gspo, cispo, sapo, ...)",
     "beta": "give `beta` to the recipe: `recipe: {recipe: grpo, beta: 0.04}`",
@@ -83,6 +85,7 @@ class OnlineConfig(AdapterArguments, GRPOConfig):
             "help": "auto computes a prompt once for its completions where the model allows it; never: once for each"
         },
     )
+    attention: str = field(default="auto", metadata={"help": ONLINE_ATTENTION})
     token_budget: int | None = field(default=None, metadata={"help": BUDGET_HELP})
     num_generations: int = field(default=8, metadata={"help": "completions a prompt"})
     num_generations_eval: int | None = field(
@@ -147,6 +150,7 @@ class OnlineConfig(AdapterArguments, GRPOConfig):
             raise UserError("lora_dropout has no effect with disable_dropout: true; set disable_dropout: false")
         if self.prefix_sharing not in ("auto", "never"):
             raise UserError(f"prefix_sharing must be auto or never, not '{self.prefix_sharing}'")
+        check_attention(self.attention)
         check_token_budget(self.token_budget)
         if not 0 <= self.max_unscored <= 1:
             raise UserError(f"max_unscored is a share between 0 and 1, not {self.max_unscored}")

@@ -32,6 +32,7 @@ from prefopt.trainers.sources import check_names, read_sources
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer, require_tested_version
 from prefopt.trainers.unscored import UnscoredLimit
 from prefopt.trainers.verdicts import turn_ids
+from reward_models.attention_choice import use_attention
 
 HISTORY = "history.jsonl"
 
@@ -86,6 +87,8 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
             peft_config=adapter,
             **other,
         )
+        if args.attention != "auto" or args.use_vllm or rollouts:
+            use_attention(self.model, args.attention, args.device, None, training=True)
         # Environments bring rewards of their own, which TRL has appended: None where a row has another environment.
         own = list(zip(self.reward_funcs, self.reward_func_names, strict=True))[len(columns) :]
         sources += [RewardSource(function, (name,), may_abstain=True) for function, name in own]

@@ -69,10 +69,11 @@ class PairBatchCollator:
         pad_id: fills rows up; no token sees it.
         labels: columns that the objective reads.
         share: answers to equal prompts share a row; otherwise each has a row of its own.
+        width: see `TreeBatch.collate`.
     """
 
-    def __init__(self, pad_id: int, labels: Sequence[str] = (), share: bool = True) -> None:
-        self.pad_id, self.labels, self.share = pad_id, tuple(labels), share
+    def __init__(self, pad_id: int, labels: Sequence[str] = (), share: bool = True, width: int | None = None) -> None:
+        self.pad_id, self.labels, self.share, self.width = pad_id, tuple(labels), share, width if share else None
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Lay out and stack."""
@@ -84,7 +85,7 @@ class PairBatchCollator:
         batch["row"] = torch.tensor([row["row"] for row in rows])
         pairs = [self.sides(row) for row in rows]
         trees, places = self._plant([pair[side] for side in (0, 1) for pair in pairs])
-        batch["trees"], batch["places"] = vars(TreeBatch.collate(trees, self.pad_id)), torch.tensor(places)
+        batch["trees"], batch["places"] = vars(TreeBatch.collate(trees, self.pad_id, self.width)), torch.tensor(places)
         if "ref_chosen_logps" in rows[0]:
             values = [row[f"ref_{side}_logps"] for side in ("chosen", "rejected") for row in rows]
             batch["ref_logps"] = torch.zeros(len(values), max(map(len, values)))
@@ -99,7 +100,7 @@ class PairBatchCollator:
 
     def tokens(self, sides: Sequence[Side]) -> int:
         """Return the tokens of the rows, padding counted."""
-        return padded_tokens(self._plant(sides)[0])
+        return padded_tokens(self._plant(sides)[0], self.width)
 
     def _plant(self, sides: Sequence[Side]) -> tuple[list[Tree], list[int]]:
         return plant([prompt for prompt, _ in sides], [answer for _, answer in sides], self.share)

@@ -9,6 +9,7 @@ from transformers import TrainingArguments
 
 from prefopt.errors import UserError, nearest
 from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget
+from reward_models.attention_choice import ATTENTION_HELP, check_attention
 from reward_models.losses import PAIR_LOSSES
 
 
@@ -36,6 +37,7 @@ class RewardConfig(TrainingArguments):
         default="truncate_prompt",
         metadata={"help": "a pair longer than max_length: truncate_prompt (on its left) or drop (and count)"},
     )
+    attention: str = field(default="auto", metadata={"help": ATTENTION_HELP})
     disable_dropout: bool = field(default=True, metadata={"help": "train without dropout"})
     trainable_layers: int | None = field(
         default=None, metadata={"help": "train only the heads and the last N layers; unset: everything"}
@@ -61,6 +63,7 @@ class RewardConfig(TrainingArguments):
                 f"loss '{self.loss}' is unknown; choose one of {', '.join(PAIR_LOSSES)}."
                 f"{nearest(self.loss, PAIR_LOSSES)}"
             )
+        check_attention(self.attention)
         if self.over_length not in ("truncate_prompt", "drop"):
             raise UserError(f"over_length must be truncate_prompt or drop, got '{self.over_length}'")
         if self.use_margin and self.loss != "bradley_terry":

@@ -13,7 +13,7 @@ from datasets import Dataset
 from prefopt.errors import UserError
 from prefopt.trainers.token_budget import Side, padded_tokens
 from reward_models.formatting import Formatter
-from reward_models.prefix_tree import Bundle, TreeBatch, bundles
+from reward_models.prefix_tree import Bundle, bundles
 
 NEEDED = ("prompt", "chosen", "rejected")
 
@@ -97,9 +97,11 @@ class PairCollator:
 
     Args:
         share: answers to equal prompts share a row. Otherwise each has a row of its own.
+        row: see `bundles`.
     """
 
     share: bool
+    row: int | None = None
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Lay out and stack."""
@@ -107,7 +109,7 @@ class PairCollator:
         found = self._bundles([pair[side] for side in (0, 1) for pair in pairs])
         return {
             "places": torch.tensor([row for bundle in found for row in bundle.rows]).argsort(),
-            "trees": [vars(TreeBatch.collate(bundle.trees)) for bundle in found],
+            "trees": [vars(bundle.batch()) for bundle in found],
             "margin": torch.tensor([row["margin"] for row in rows], dtype=torch.float32),
             "label": torch.tensor([row["label"] for row in rows], dtype=torch.float32),
             "head": torch.tensor([row["head"] for row in rows]),
@@ -123,7 +125,7 @@ class PairCollator:
         return sum(padded_tokens(bundle.trees, bundle.width) for bundle in self._bundles(sides))
 
     def _bundles(self, sides: Sequence[Side]) -> list[Bundle]:
-        return bundles([prompt for prompt, _ in sides], [answer for _, answer in sides], self.share)
+        return bundles([prompt for prompt, _ in sides], [answer for _, answer in sides], self.share, row=self.row)
 
 
 def _number(value: Any, absent: float, where: str) -> float:

@@ -19,11 +19,12 @@ from prefopt.trainers.reward_config import RewardConfig
 from prefopt.trainers.reward_data import EncodedPairs, PairCollator, encode_pairs
 from prefopt.trainers.sampling_order import LengthBuckets
 from prefopt.trainers.token_budget import InPasses, add_up, check_passes, in_order, parts_of
+from reward_models.attention_choice import use_attention
 from reward_models.backbones import position_limit
 from reward_models.freezing import disable_dropout, train_last_layers
 from reward_models.losses import PAIR_LOSSES, Centring, PairLoss
 from reward_models.model import RewardModel
-from reward_models.prefix_tree import TreeBatch, why_not
+from reward_models.prefix_tree import TreeBatch, row_width, why_not
 
 LONGEST = 1024
 
@@ -56,6 +57,7 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
         limit = position_limit(model.tokenizer, model.config)
         model.max_length = args.max_length or min(limit or LONGEST, LONGEST)
         formatter = model.formatter()
+        use_attention(model.backbone, args.attention, args.device, model.max_length, training=True)
         self.shares_prompts = model.shares_prompts(model.max_length)
         if not self.shares_prompts:
             logger.info("one row a response: %s", why_not(model.backbone, model.max_length) or "the pooling reads all")
@@ -77,7 +79,7 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
         super().__init__(
             model=model,
             args=args,
-            data_collator=InPasses(PairCollator(self.shares_prompts), args.token_budget),
+            data_collator=InPasses(PairCollator(self.shares_prompts, row_width(model.config)), args.token_budget),
             train_dataset=self._rows("training data"),
             eval_dataset=self._rows("evaluation data"),
             compute_metrics=pair_metrics,

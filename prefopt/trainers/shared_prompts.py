@@ -72,8 +72,11 @@ def lay_out(
     model: Any, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]]
 ) -> tuple[list[Tree], list[int]]:
     """Return the rows that completions are computed in, and the place of each among all rows' responses."""
-    hidden = getattr(model, "module", model).config.get_text_config().hidden_size
+    config = getattr(model, "module", model).config
     whole, order = plant(prompts, completions)
+    if row_width(config) is not None:
+        return whole, order
+    hidden = config.get_text_config().hidden_size
     return [part for tree in whole for part in cheapest(tree, hidden)], order
 
 
@@ -82,7 +85,8 @@ def _tree_outputs(
 ) -> dict[str, Tensor]:
     device = next(model.parameters()).device
     rows, order = lay_out(model, prompts, completions)
-    trees, places = TreeBatch.collate(rows).to(device), torch.tensor(order, device=device)
+    laid_out = TreeBatch.collate(rows, width=row_width(getattr(model, "module", model).config))
+    trees, places = laid_out.to(device), torch.tensor(order, device=device)
     found = model(trees=trees, statistics=("entropies",) if entropies else (), temperature=temperature)
     return {name: trees.by_response(values.to(device))[0][places] for name, values in found.items()}
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
 from torch.nn.attention.flex_attention import create_mask
 from transformers import (
     AutoModel,
@@ -26,7 +27,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from reward_models import attention_choice
+from reward_models import attention_choice, tree_models
 from reward_models.attention_choice import use_attention
 from reward_models.errors import ModelError
 from reward_models.prefix_tree import PADDING, Tree, TreeBatch, bundles, pack, why_not
@@ -121,6 +122,25 @@ def test_packed_and_windowed_trees_equal_separate_rows(name, width):
     tolerance = exactness(policy)
     assert_equal(found, expected, tolerance)
     assert_equal(gradients(policy, found), gradients(policy, expected), 10 * tolerance)
+
+
+def test_a_window_that_a_model_ignores_is_ignored():
+    """Llama reads no window; a file that names one all the same is exact without."""
+    config = LlamaConfig(**SIZES, sliding_window=3)
+    policy = model(config)
+    assert policy.config.sliding_window == 3
+    assert why_not(policy, longest=9) is None
+    assert_equal(together(policy, TREES), separate(policy, TREES), 1e-10)
+
+
+def test_a_window_that_nothing_in_the_model_applies_is_refused(monkeypatch):
+    """And mixed layers of a model that takes one mask for all of them."""
+    monkeypatch.setattr(tree_models, "SLIDES", "no model has this in its source")
+    monkeypatch.setattr(tree_models, "TAKES_MASKS", "nor this")
+    assert "does not say where it acts" in why_not(model(WINDOWED["mistral"]), longest=4)
+    assert "takes no mask for its sliding layers alone" in why_not(model(WINDOWED["gemma3"]), longest=4)
+    assert why_not(model(WINDOWED["mistral"]), longest=3) is None
+    assert why_not(model(WINDOWED["gemma3"]), longest=3) is None
 
 
 def flex(policy):
@@ -293,6 +313,15 @@ def test_automatic_choice(monkeypatch, device, triton, config, longest, chosen):
     assert use_attention(backbone, "auto", device, longest, training=True) == chosen
     assert backbone.config._attn_implementation == chosen
     assert row_width(backbone.config) == (ONE_ROW if chosen == "flex_attention" else None)
+
+
+def test_an_adapter_and_the_model_inside_it_are_one(monkeypatch):
+    """PEFT leaves its settings on the model that it wraps, too."""
+    monkeypatch.setattr(attention_choice, "find_spec", lambda name: object())
+    for inner in (False, True):
+        wrapped = get_peft_model(model(CONFIGS["llama"], torch.float32), LoraConfig(target_modules="all-linear"))
+        chosen = use_attention(wrapped.get_base_model() if inner else wrapped, "auto", CUDA, 2048, training=True)
+        assert chosen == wrapped.config._attn_implementation == "flex_attention"
 
 
 def test_float64_keeps_sdpa(monkeypatch):

@@ -23,7 +23,7 @@ ROW = replace(
     work=dpo_training.ROW.work.replace("reference included", "reference log-probabilities computed before"),
     settings="DPOTrainer, precompute_ref_log_probs (float32, no checkpointing on either side)",
     prepare=prepare,
-    warm_up=True,
+    warm_up=False,
     memory=(ours, trl),
     counts=partial(dpo_training.counts, reference=False),
 )

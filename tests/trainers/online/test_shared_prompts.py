@@ -195,16 +195,15 @@ def test_long_completions_get_rows_of_their_own(length: int, trees: int) -> None
 def test_where_a_tree_would_be_wrong(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Rows are computed one by one, and one sentence says why; ``off`` says nothing."""
     model = tiny_llama()
-    model.config._attn_implementation = "eager"
-    model.config.sliding_window = 4
+    model.config.attention_layers = ["local"]
     with caplog.at_level(logging.WARNING, logger=trl_hooks.__name__):
         run = trainer(tmp_path, model=model, max_steps=2)
         run.train()
         trainer(tmp_path, prefix_sharing="never", max_steps=1).train()
     said = [line.getMessage() for line in caplog.records if line.name == trl_hooks.__name__]
     assert said == [
-        "every completion computes its prompt again: LlamaModel has a sliding window of 4 tokens, shorter than a "
-        "prompt with its response"
+        "every completion computes its prompt again: LlamaModel has local attention, which counts places in the row "
+        "instead of positions"
     ]
 
 
