@@ -26,8 +26,9 @@ from prefopt.trainers.online import OnlineTrainer
 from prefopt.trainers.pair_batches import PairBatchCollator
 from prefopt.trainers.reward import RewardConfig, RewardTrainer
 from prefopt.trainers.reward_data import PairCollator
-from prefopt.trainers.token_budget import InPasses, check_passes, in_order, parts_of
+from prefopt.trainers.token_budget import InPasses, check_passes, in_order, padded_tokens, parts_of
 from reward_models import RewardModel
+from reward_models.prefix_tree import Tree, TreeBatch
 from tests.tiny import save_tiny, tiny_gpt2, tiny_llama, tiny_tokenizer
 from tests.trainers import token_budget_on_ranks
 from tests.trainers.online.support import GROUP, prompts
@@ -109,6 +110,16 @@ def test_no_pass_is_over_the_budget(triples: Any, budget: int, share: bool, trun
         assert sorted(row for part in parts for row in part["row"].tolist()) == list(range(len(rows)))
         assert all(tokens_of(part) <= budget or len(part["row"]) == 1 for part in parts)
         assert len(parts_of(InPasses(collate, 10**6)(rows))) == 1
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=8),
+    width=st.one_of(st.none(), st.integers(2, 40)),
+)
+def test_tokens_are_those_of_the_batch(sizes: list[tuple[int, int]], width: int | None) -> None:
+    """What is counted is what is laid out, with a tree a row and with several trees in rows of ``width``."""
+    trees = [Tree([1] * prompt, [[2] * answer, [3]]) for prompt, answer in sizes]
+    assert padded_tokens(trees, width) == TreeBatch.collate(trees, width=width).input_ids.numel()
 
 
 class Passes:
