@@ -15,8 +15,9 @@ def test_page_states_what_was_measured(tmp_path, monkeypatch):
         "work": "scoring <fast>",
         "peer": "someone 1.0",
         "reach": 2.0,
-        "limit": None,
-        "limit_reason": "",
+        "limit": 4.0,
+        "limit_reason": "tokens",
+        "closeness": [{"threads": 1, "share_of_limit": 0.625}],
         "measured": [
             {
                 "threads": 1,
@@ -47,6 +48,7 @@ def test_page_states_what_was_measured(tmp_path, monkeypatch):
         "scoring &lt;fast&gt;",
         "2.50 (2.40 to 2.60)",
         "1.10, 2.75",
+        "4.00, 62% reached: tokens",
         "10, 20",
         "accuracy 0.75",
         "prefix trees",

@@ -59,6 +59,9 @@ def beside_peers(results: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
         for one in result.get("measured", ()):
             ratio, peaks = one["ratio"], result.get("peak_mib")
             limit = result.get("limit")
+            shares = {
+                part["threads"]: f", {part['share_of_limit']:.0%} reached" for part in result.get("closeness", ())
+            }
             lines.append(
                 {
                     "work": result["work"],
@@ -66,7 +69,7 @@ def beside_peers(results: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
                     "threads": str(one["threads"]),
                     "ratio": f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})",
                     "reach": f"{result['reach']:g}",
-                    "limit": f"{limit:.2f}, {result['limit_reason']}" if limit else "",
+                    "limit": f"{limit:.2f}{shares.get(one['threads'], '')}: {result['limit_reason']}" if limit else "",
                     "seconds": f"{middle(one['ours_s']):.2f}, {middle(one['peer_s']):.2f}",
                     "peaks": f"{peaks['ours']:.0f}, {peaks['peer']:.0f}" if peaks else "",
                     "command": result["command"],
