@@ -85,6 +85,11 @@ PAPERS: dict[str, Paper] = {
             "The Debate on RLVR Reasoning Capability Boundary: Shrinkage, Expansion, or Both? A Two-Stage Dynamic View",
         ),
         ("2510.23027", 2025, "Towards Stable and Effective Reinforcement Learning for Mixture-of-Experts"),
+        (
+            "2509.23962",
+            2025,
+            "Conditional Advantage Estimation for Reinforcement Learning in Large Reasoning Models",
+        ),
         ("2511.20347", 2025, "Soft Adaptive Policy Optimization"),
         ("2512.02556", 2025, "DeepSeek-V3.2: Pushing the Frontier of Open Large Language Models"),
         ("2601.03525", 2026, "VeRPO: Verifiable Dense Reward Policy Optimization for Code Generation"),
@@ -106,9 +111,26 @@ PAPERS: dict[str, Paper] = {
         ),
         ("2606.17526", 2025, "MGUP: A Momentum-Gradient Alignment Update Policy for Stochastic Optimization"),
         (
+            "2601.20614",
+            2026,
+            "Harder Is Better: Boosting Mathematical Reasoning via Difficulty-Aware GRPO and Multi-Aspect Question "
+            "Reformulation",
+        ),
+        (
+            "2602.05281",
+            2026,
+            "Back to Basics: Revisiting Exploration in Reinforcement Learning for LLM Reasoning via Generative "
+            "Probabilities",
+        ),
+        (
             "2602.05548",
             2026,
             "Unveiling Implicit Advantage Symmetry: Why GRPO Struggles with Exploration and Difficulty Adaptation",
+        ),
+        (
+            "2602.10019",
+            2026,
+            "ADORA: Training Reasoning Models with Dynamic Advantage Estimation on Reinforcement Learning",
         ),
     )
 }

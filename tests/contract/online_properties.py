@@ -33,12 +33,15 @@ class Properties:
 
 PROPERTIES: dict[str, Properties] = {
     "a_grae": Properties(shift=False, on_rewards={"reward_max": 1.0}, why="mean rewards are read as pass rates"),
+    "adora": Properties(why="a threshold decides what succeeds; the suite's shift moves no group's verdict"),
     "bnpo": Properties(shift=False, on_rewards={"reward_max": 1.0}, why="the weight depends on the pass rate"),
     "capo": Properties(),
+    "canon": Properties(),
     "cispo": Properties(differentiable=False, why="the capped ratio is detached"),
     "clip_higher": Properties(),
     "dapo": Properties(),
     "delta_l": Properties(),
+    "dgpo": Properties(),
     "dr_grpo": Properties(),
     "dual_clip": Properties(),
     "gae": Properties(silent=False, shift=False, why="a critic's values are the baseline"),
@@ -56,6 +59,7 @@ PROPERTIES: dict[str, Properties] = {
     "one_shot": Properties(reinforce=False, why="a KL penalty"),
     "opsm": Properties(),
     "pipeline_rl": Properties(differentiable=False, why="the capped ratio is detached"),
+    "pro_grpo": Properties(silent=False, why="confidence speaks where all are correct"),
     "process_grpo": Properties(silent=False, why="the advantage comes from step rewards, not from the outcome"),
     "psr": Properties(shift=False, why="no baseline; a group of wrong completions is silent, as it is dropped"),
     "reinforce": Properties(silent=False, shift=False, stateful={"baseline_momentum": 0.9}, why="no group baseline"),

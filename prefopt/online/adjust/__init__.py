@@ -1,8 +1,11 @@
 """Adjustments: what a method does to any estimate of advantages; one idea a file."""
 
 from prefopt.online.adjust.asymmetry import Asymmetry
+from prefopt.online.adjust.confidence import ConfidenceGap
+from prefopt.online.adjust.difficulty import Difficulty
 from prefopt.online.adjust.kl_to_go import KLToGo
 from prefopt.online.adjust.label_noise import LabelNoise
+from prefopt.online.adjust.length_advantage import LengthAdvantage
 from prefopt.online.adjust.whitened import Whitened
 
-__all__ = ["Asymmetry", "KLToGo", "LabelNoise", "Whitened"]
+__all__ = ["Asymmetry", "ConfidenceGap", "Difficulty", "KLToGo", "LabelNoise", "LengthAdvantage", "Whitened"]

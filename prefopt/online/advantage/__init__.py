@@ -1,10 +1,12 @@
 """Signals to advantages; one estimator a file."""
 
 from prefopt.online.advantage.beta_normalised import BetaNormalised
+from prefopt.online.advantage.conditional import ConditionalHalves
 from prefopt.online.advantage.generalised import GeneralisedAdvantage
 from prefopt.online.advantage.group_centred import GroupCentred
 from prefopt.online.advantage.group_normalised import GroupNormalised
 from prefopt.online.advantage.leave_one_out import LeaveOneOut
+from prefopt.online.advantage.mean_absolute import MeanAbsoluteNormalised
 from prefopt.online.advantage.raw_reward import RawReward
 from prefopt.online.advantage.running_baseline import RunningBaseline
 from prefopt.online.advantage.step_normalised import StepNormalised
@@ -14,10 +16,12 @@ from prefopt.online.advantage.virtual_maximum import VirtualMaximum
 
 __all__ = [
     "BetaNormalised",
+    "ConditionalHalves",
     "GeneralisedAdvantage",
     "GroupCentred",
     "GroupNormalised",
     "LeaveOneOut",
+    "MeanAbsoluteNormalised",
     "RawReward",
     "RunningBaseline",
     "StepNormalised",

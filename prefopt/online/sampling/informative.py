@@ -20,13 +20,19 @@ class InformativeGroups(Sampling):
     A group left out is not counted in any mean. The paper refills the batch by sampling more prompts; here the batch
     shrinks instead, and the share of groups without signal is logged.
 
+    Attributes:
+        of_signal: judge by the weighted signal instead: keep a group if its signal differs.
+
     Reference: dynamic sampling of DAPO, arXiv 2503.14476.
     """
 
+    of_signal: bool = False
     arxiv: ClassVar[str] = "2503.14476"
 
     def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``(B,)`` bool."""
+        if self.of_signal:
+            return ~Groups.of(rollouts.group, signal).uniform(signal)
         keep = torch.zeros_like(rollouts.group, dtype=torch.bool)
         for column in rollouts.rewards.unbind(-1):
             keep |= ~Groups.of(rollouts.group, column).uniform(column)
