@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 from typing import Any
 
@@ -12,10 +13,16 @@ LONGEST_MESSAGE = 300
 
 def load(code: str, name: str) -> dict[str, Any]:
     """Run a program as a module of that name and return its globals."""
+    builtins.exit = builtins.quit = leave  # type: ignore[attr-defined]
     module = type(sys)(name)
     sys.modules[name] = module
     exec(compile(code, f"<{name}>", "exec", dont_inherit=True), module.__dict__)
     return module.__dict__
+
+
+def leave(code: Any = None) -> None:
+    """Do what ``exit`` does, which an interpreter without site-packages lacks."""
+    raise SystemExit(code)
 
 
 def find(names: dict[str, Any], path: str) -> Any:

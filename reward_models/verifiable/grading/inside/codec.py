@@ -52,7 +52,7 @@ def encode(value: Any, largest: int = LARGEST, keep: Callable[[Any], int | None]
             return "null" if value is None else "true" if value else "false"
         if kind is int:
             value = int.__int__(value)
-            spend(value.bit_length() // 4)
+            spend(1 + value.bit_length() // 4)
             return int.__repr__(value) if -SMALL < value < SMALL else f'{{"n":"{value:x}"}}'
         if kind is float:
             spend(8)

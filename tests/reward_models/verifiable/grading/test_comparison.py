@@ -1,0 +1,162 @@
+"""Comparison: strict types, tolerance where asked for, lines and their number."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from reward_models.verifiable.grading.comparison import MalformedError, parse, same_output, same_value, too_deep
+from reward_models.verifiable.grading.inside.codec import encode
+
+
+def same(expected: Any, answer: Any, tolerance: float | None = None) -> bool:
+    """Whether a program's value is the expected one."""
+    return same_value(expected, parse(encode(answer)), tolerance)
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer", "right"),
+    [
+        (1, True, False),
+        (True, 1, False),
+        (3, 3.0, False),
+        (3.0, 3, False),
+        (3, "3", False),
+        (0, False, False),
+        (0, None, False),
+        (None, None, True),
+        (0.0, -0.0, True),
+        (0, -0.0, False),
+        (float("nan"), float("nan"), False),
+        (float("inf"), float("inf"), True),
+        (0.3, 0.1 + 0.2, False),
+        (1 << 100, 1 << 100, True),
+        (1 << 100, float(1 << 100), False),
+        ("é", "é", True),
+        ("\ud800", "\ud800", True),
+        ("a", "\ud800", False),
+        ([1, 2], (1, 2), True),
+        ((1, 2), [1, 2], False),
+        ([1, (2, [3])], (1, (2, (3,))), True),
+        ([[1, 2]], [[1, 2, 3]], False),
+        ([], (), True),
+        ([], {}, False),
+        ({}, [], False),
+        ({1, 2}, {2, 1}, True),
+        ({1, 2}, frozenset({1, 2}), False),
+        ({1, 2}, [1, 2], False),
+        ([1, 2], {1, 2}, False),
+        ({1}, {True}, False),
+        ({(1, 2)}, {(1, 2)}, True),
+        ({(1, 2)}, {(1, 2.0)}, False),
+        ({frozenset({1})}, {frozenset({1})}, True),
+        ({frozenset({1})}, {frozenset({2})}, False),
+        ({"a": 1}, {"a": 1}, True),
+        ({"a": 1}, {"a": 1, "b": 2}, False),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
+        ({"1": "a"}, {1: "a"}, True),
+        ({"1": "a"}, {True: "a"}, False),
+        ({"1": "a", "2": "b"}, {1: "a", "1": "a"}, False),
+        ({1: "a"}, {"1": "a"}, False),
+        ({1: "a"}, {1: "a"}, True),
+        ({1: "a"}, {1.0: "a"}, False),
+        (b"a", b"a", True),
+        (b"a", "a", False),
+        (1j, 1j, True),
+        (1j, 1, False),
+    ],
+)
+def test_values(expected: Any, answer: Any, right: bool) -> None:
+    """Types count; what JSON cannot hold, tuples and int keys, is taken as the data sets mean it."""
+    assert same(expected, answer) is right
+
+
+@pytest.mark.parametrize(
+    ("expected", "answer", "right"),
+    [
+        (0.3, 0.1 + 0.2, True),
+        (3, 3.0, True),
+        (1000.0, 1000.9e-3, False),
+        (1000.0, 1000.0009, True),  # 0.0009 <= 1e-6 * 1000.0009
+        (1000.0, 1000.002, False),
+        (0.0, 1e-7, True),
+        (0.0, 2e-6, False),
+        (1, True, False),
+        ([1.0, {"a": 2.0}], [1.0000001, {"a": 2}], True),
+        (float("nan"), float("nan"), False),
+        (1 << 2000, 1.0, False),
+        (1.0, 1 << 2000, False),
+    ],
+)
+def test_tolerance(expected: Any, answer: Any, right: bool) -> None:
+    """With tolerance 1e-6, ints and floats are numbers alike, and may differ by 1e-6, absolute or relative."""
+    assert same(expected, answer, 1e-6) is right
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "right"),
+    [
+        ("1\n2\n", "1\n2", True),
+        ("1\n2", "1  \n2\t\n\n\n", True),
+        ("1\r\n2\r\n", "1\n2\n", True),
+        ("1\n2\n3", "1\n2", False),
+        ("1\n2", "1\n2\n3", False),
+        ("1\n\n2", "1\n2", False),
+        ("1", "\n1", False),
+        ("1", " 1", False),
+        ("a b", "a  b", False),
+        ("", "", True),
+        ("", "\n\n", True),
+        ("", "x", False),
+        ("x", "", False),
+        ("0.5", "0.50", False),
+    ],
+)
+def test_output(expected: str, printed: str, right: bool) -> None:
+    """Ends of lines and of the text don't count; everything else does, the number of lines too."""
+    assert same_output(expected, printed) is right
+
+
+def test_output_with_tolerance() -> None:
+    """Words that are numbers may differ by 1e-3; other words may not, and all must be there."""
+    assert same_output("x 0.5\n1000", "x 0.5004\n1000.9", 1e-3)
+    assert not same_output("x 0.5", "y 0.5", 1e-3)
+    assert not same_output("0.5 1", "0.5", 1e-3)
+    assert not same_output("0.5", "nan", 1e-3)
+    assert not same_output("inf", "1e999", 1e-3)
+
+
+def test_a_line_of_a_program_is_parsed_or_refused() -> None:
+    """No text makes the parser do anything but return or raise its error, even with a boundless recursion limit."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(10_000_000)
+    deep = "[" * 1_000_000, '{"a":' * 500_000, "[" * 400 + "]" * 400
+    try:
+        for text in (*deep, "NaN", "[1", "", "1" * 100_000, '"\x00"'):
+            with pytest.raises(MalformedError):
+                parse(text)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert parse('["' + "[" * 10_000 + '"]') == ["[" * 10_000]
+    assert not too_deep("[[],[]]" * 10_000)
+
+
+def test_forged_texts_are_no_values() -> None:
+    """Objects that the codec never writes are equal to nothing."""
+    forged = ('{"t":5}', '{"d":[[1]]}', '{"d":5}', '{"n":"zz"}', '{"n":5}', '{"x":"1"}', '{"s":[[]]}', '{"b":"0"}')
+    for text in (*forged, "{}"):
+        for expected in ((), {}, {1: 2}, 0, 1.0, {0}, b"", {()}, [5]):
+            assert not same_value(expected, parse(text))
+    assert not same_value({1, 2}, parse('{"s":[1,1]}'))
+    assert not same_value({"a": 1, "b": 1}, parse('{"d":[["a",1],["a",1]]}'))
+
+
+def test_colliding_keys_cost_no_time() -> None:
+    """20,000 ints with the same hash, as keys: compared in well under a second, where a dict of them takes minutes."""
+    text = '{"d":[' + ",".join(f'[{{"n":"{((1 << 61) - 1) * n:x}"}},0]' for n in range(1, 20_001)) + "]}"
+    start = time.monotonic()
+    assert not same_value(dict.fromkeys(range(20000), 0), parse(text))
+    assert time.monotonic() - start < 2.0
