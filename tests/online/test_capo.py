@@ -102,7 +102,7 @@ def rows(hidden: list[list[float]], advantages: list[float], token: int = 0):
 
 
 def test_mask_and_denominator():
-    """Tokens h = (1, 2), (.1, .2), (0, 0), A = 1: change .1899, about .0019, 0; two of three are below 0.01: 3/2 each."""
+    """Tokens h = (1, 2), (.1, .2), (0, 0), A = 1: change .1899, about .0019, 0; two of three pass: 3/2 each."""
     part = CurvatureMask(learning_rate=0.1, largest_divergence=0.01, largest_change=0.01)
     found = part(*rows([[1, 2], [0.1, 0.2], [0, 0]], [1.0] * 3), state=part.init_state())
     assert found.tolist() == [[0, 1.5, 1.5]]
