@@ -48,8 +48,8 @@ def adora(
     """GRPO whose groups count in full where the longest success is longer than the mean failure, and a tenth elsewhere.
 
     ``variant="language"`` is the paper's for language models: groups that are longer in success and at most half solved
-    count double. ``variant="released_language"`` is its code. A setting that is None is the variant's. It favours length
-    wherever a long answer succeeds, even where short ones are right.
+    count double. ``variant="released_language"`` is its code. A setting that is None is the variant's. It favours
+    length wherever a long answer succeeds, even where short ones are right.
     """
     if variant not in VARIANTS:
         raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, not '{variant}'")
