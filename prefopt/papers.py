@@ -111,6 +111,12 @@ PAPERS: dict[str, Paper] = {
         ),
         ("2606.17526", 2025, "MGUP: A Momentum-Gradient Alignment Update Policy for Stochastic Optimization"),
         (
+            "2511.23310",
+            2025,
+            "OBLR-PO: A Theoretical Framework for Stable Reinforcement Learning",
+        ),
+        ("2601.22920", 2026, "Q-Hawkeye: Reliable Visual Policy Optimization for Image Quality Assessment"),
+        (
             "2601.20614",
             2026,
             "Harder Is Better: Boosting Mathematical Reasoning via Difficulty-Aware GRPO and Multi-Aspect Question "

@@ -6,6 +6,16 @@ from prefopt.online.adjust.difficulty import Difficulty
 from prefopt.online.adjust.kl_to_go import KLToGo
 from prefopt.online.adjust.label_noise import LabelNoise
 from prefopt.online.adjust.length_advantage import LengthAdvantage
+from prefopt.online.adjust.prediction_spread import PredictionSpread
 from prefopt.online.adjust.whitened import Whitened
 
-__all__ = ["Asymmetry", "ConfidenceGap", "Difficulty", "KLToGo", "LabelNoise", "LengthAdvantage", "Whitened"]
+__all__ = [
+    "Asymmetry",
+    "ConfidenceGap",
+    "Difficulty",
+    "KLToGo",
+    "LabelNoise",
+    "LengthAdvantage",
+    "PredictionSpread",
+    "Whitened",
+]

@@ -3,6 +3,7 @@
 from prefopt.online.advantage.beta_normalised import BetaNormalised
 from prefopt.online.advantage.conditional import ConditionalHalves
 from prefopt.online.advantage.generalised import GeneralisedAdvantage
+from prefopt.online.advantage.gradient_weighted import GradientWeighted
 from prefopt.online.advantage.group_centred import GroupCentred
 from prefopt.online.advantage.group_normalised import GroupNormalised
 from prefopt.online.advantage.leave_one_out import LeaveOneOut
@@ -18,6 +19,7 @@ __all__ = [
     "BetaNormalised",
     "ConditionalHalves",
     "GeneralisedAdvantage",
+    "GradientWeighted",
     "GroupCentred",
     "GroupNormalised",
     "LeaveOneOut",

@@ -2,6 +2,7 @@
 
 from prefopt.online.regularise.entropy import EntropyBonus
 from prefopt.online.regularise.kl import KL
+from prefopt.online.regularise.perception import Perception
 from prefopt.online.regularise.value_loss import ValueLoss
 
-__all__ = ["KL", "EntropyBonus", "ValueLoss"]
+__all__ = ["KL", "EntropyBonus", "Perception", "ValueLoss"]
