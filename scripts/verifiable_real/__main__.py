@@ -1,4 +1,7 @@
-"""``python -m scripts.verifiable_real [humaneval codet asserts gsm8k]``: measure, print, and keep the figures."""
+"""``python -m scripts.verifiable_real [PART ...]``: measure, print, and keep the figures.
+
+Parts: humaneval, mbpp, codet, plain (compares with what codet found before it), asserts, gsm8k.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,24 @@ from typing import Any
 from rich.console import Console
 
 from scripts.bench.harness import RESULTS
-from scripts.verifiable_real import asserts, codet, gsm8k, humaneval
+from scripts.verifiable_real import asserts, codet, gsm8k, humaneval, mbpp, plain
 
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "humaneval": humaneval.measure,
+    "mbpp": mbpp.measure,
     "codet": codet.measure,
+    "plain": lambda: plain.measure(kept()["codet"]),
     "asserts": asserts.measure,
     "gsm8k": gsm8k.measure,
 }
 RESULT = RESULTS / "verifiable_real.json"
-LONG = ("by_problem",)
+LONG = ("by_problem", "verdicts")
+
+
+def kept() -> dict[str, Any]:
+    """What was measured before."""
+    found: dict[str, Any] = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+    return found
 
 
 def main(names: list[str]) -> int:
@@ -29,9 +40,8 @@ def main(names: list[str]) -> int:
         return 2
     for name in names or PARTS:
         found = PARTS[name]()
-        kept = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
-        kept |= {"row": "verifiable_real", "command": "python -m scripts.verifiable_real", name: found}
-        RESULT.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+        together = kept() | {"row": "verifiable_real", "command": "python -m scripts.verifiable_real", name: found}
+        RESULT.write_text(json.dumps(together, indent=2) + "\n", encoding="utf-8")
         Console().print(name, {key: value for key, value in found.items() if key not in LONG})
     return 0
 

@@ -33,9 +33,9 @@ def question_and_answer(row: Row) -> list[Example]:
 
 def check_function(row: Row) -> list[Example]:
     """HumanEval: ``test`` defines ``check(candidate)``; a prompt that is code is what a completion goes on from."""
-    prompt, entry_point = text(row, "prompt"), text(row, "entry_point")
+    prompt, entry_point = text(row, "prompt"), text(row, "entry_point").strip()
     tests: list[Test] = [{"check": text(row, "test"), "entry_point": entry_point}]
-    rest = remaining(row, ("prompt", "test", "canonical_solution"))
+    rest = remaining(row, ("prompt", "test", "canonical_solution", "entry_point")) | {"entry_point": entry_point}
     return [
         Task(
             prompt,

@@ -47,29 +47,21 @@ def test_solutions_as_a_chat_model_writes_them() -> None:
     assert verifier()(rows["prompt"], chats, rows["tests"], rows["prefix"]) == [1.0] * 30
 
 
+@pytest.mark.slow
 def test_sanitised_mbpp() -> None:
-    """427 problems; a solution's body joins its prompt where both are indented by four blanks, and then it passes.
+    """415 of 427 solutions pass once their prompt is indented as they are; the data says why the others cannot.
 
-    One of these is an exception: MBPP's solution of problem 56 calls itself without end under the name of its task.
+    One has a comment without indentation, ten need an import of math that the data leaves out, and that of problem 56
+    has a helper with the name of the function that is asked for.
     """
-    rows = load_prompts(DATA / "codet/mbpp_sanitized.jsonl")
-    assert len(rows) == 427
-    assert all(row["prefix"] == row["prompt"] for row in rows)
-    joined = [i for i, row in enumerate(rows) if _is_python(row["prefix"] + row["solution"])]
-    chosen = rows.select(joined)
-    scores = verifier()(chosen["prompt"], chosen["solution"], chosen["tests"], chosen["prefix"])
-    failed = [row["task_id"] for row, score in zip(chosen, scores, strict=True) if score != 1]
-    assert (len(joined), failed) == (183, ["MbppEval/56", "MbppEval/98", "MbppEval/137", "MbppEval/246"])
+    from scripts.verifiable_real.mbpp import measure
 
-
-def _is_python(source: str) -> bool:
-    import ast
-
-    try:
-        ast.parse(source)
-    except SyntaxError:
-        return False
-    return True
+    verifier()
+    found = measure()
+    assert (found["problems"], found["passed"]) == (427, 415)
+    reasons = [reason for reason in found["failed"].values() if "name 'math' is not defined" not in reason]
+    assert len(found["failed"]) - len(reasons) == 10
+    assert [name for name, reason in found["failed"].items() if reason in reasons] == ["MbppEval/56", "MbppEval/64"]
 
 
 @pytest.mark.slow
@@ -88,12 +80,13 @@ def test_mutants_fail() -> None:
 def test_agreement_with_a_plain_interpreter() -> None:
     """400 programs of a code model for four problems: the same verdicts, nothing left behind, pass@1 as in the data."""
     verifier()
-    from scripts.verifiable_real.codet import measure
+    from scripts.verifiable_real import codet, plain
 
-    found = measure(4)
-    assert found["programs"] == 400
-    assert found["plain"]["disagreements"] == []
-    assert found["plain"]["ended_normally"] > 380
+    found = codet.measure(4)
+    beside = plain.measure(found)
+    assert found["programs"] == beside["programs"] == 400
+    assert beside["disagreements"] == []
+    assert beside["ended_normally"] > 380
     assert found["files_written_outside"] == []
     assert set(found["leaked"].values()) == {0}
 
