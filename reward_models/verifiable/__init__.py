@@ -11,10 +11,12 @@ from reward_models.verifiable.format import Format
 from reward_models.verifiable.format_and_length import (
     CosineLength,
     KimiLength,
+    LengthLimit,
     ReasoningSteps,
     Repetition,
     SoftOverlong,
     TagCount,
+    TargetLength,
     ThinkFormat,
 )
 from reward_models.verifiable.length import Length
@@ -34,6 +36,8 @@ VERIFIERS: dict[str, type[Any]] = {
     "kimi_length": KimiLength,
     "cosine": CosineLength,
     "soft_overlong": SoftOverlong,
+    "target_length": TargetLength,
+    "length_limit": LengthLimit,
     "repetition_penalty": Repetition,
 }
 
@@ -55,11 +59,13 @@ __all__ = [
     "Format",
     "KimiLength",
     "Length",
+    "LengthLimit",
     "MathAnswer",
     "ReasoningSteps",
     "Repetition",
     "SoftOverlong",
     "TagCount",
+    "TargetLength",
     "ThinkFormat",
     "UnitTests",
     "VeRPO",

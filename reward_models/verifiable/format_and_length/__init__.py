@@ -12,14 +12,17 @@ from reward_models.verifiable.format_and_length.overlong import SoftOverlong
 from reward_models.verifiable.format_and_length.repetition import Repetition
 from reward_models.verifiable.format_and_length.steps import ReasoningSteps
 from reward_models.verifiable.format_and_length.tags import TagCount
+from reward_models.verifiable.format_and_length.target import LengthLimit, TargetLength
 from reward_models.verifiable.format_and_length.think import ThinkFormat
 
 __all__ = [
     "CosineLength",
     "KimiLength",
+    "LengthLimit",
     "ReasoningSteps",
     "Repetition",
     "SoftOverlong",
     "TagCount",
+    "TargetLength",
     "ThinkFormat",
 ]
