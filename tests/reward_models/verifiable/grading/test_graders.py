@@ -111,7 +111,7 @@ def test_printed_output() -> None:
         "threading.Thread(target=lambda: print(int(input()) + int(input()))).start()\n",
         "import os\nprint(int(input()) + int(input()), flush=True)\nos._exit(0)\n",
         "import atexit\natexit.register(lambda: print(a + b))\na, b = int(input()), int(input())\n",
-        "import builtins\nassert not hasattr(builtins, 'been')\nbuiltins.been = 1\nprint(int(input()) + int(input()))\n",
+        "import builtins\nassert not hasattr(builtins, 'been')\nbuiltins.been = 1\n" + SUM,
     ],
 )
 def test_every_way_to_read_and_print(code: str) -> None:
@@ -182,15 +182,15 @@ def nothing():
         ("assert add(float('inf'), 1) == float('inf') and add(float('nan'), 1) != 0", "ok"),
         ("items = [3, 1]\nsame = items\nassert sort(items) is None\nassert same == [1, 3]", "ok"),
         (
-            "box, inner = {}, [1]\nouter = [inner]\nfill(box, nested=outer)\nassert box == {'n': 1} and inner == [1, 2]",
+            "box, inner = {}, [1]\nfill(box, nested=[inner])\nassert box == {'n': 1} and inner == [1, 2]",
             "ok",
         ),
         (
-            "try:\n    fail('key')\nexcept KeyError as error:\n    assert error.args == (\"'key'\",)\nelse:\n    assert False",
+            "try:\n    fail('key')\n    assert 0\nexcept KeyError as error:\n    assert 'key' in str(error)",
             "ok",
         ),
         (
-            "try:\n    fail('own')\nexcept ArithmeticError as error:\n    assert str(error) == 'own'\nelse:\n    assert False",
+            "try:\n    fail('own')\n    assert 0\nexcept ArithmeticError as error:\n    assert str(error) == 'own'",
             "ok",
         ),
         ("fail('value')", "error"),
@@ -228,7 +228,7 @@ def test_asserts(source: str, status: str) -> None:
 
 
 def test_checks() -> None:
-    """A check gets the program's function; one that the program lacks, or that does not exist, fails or is ungradable."""
+    """A check gets the program's function; without that function it fails."""
     check = "def check(candidate):\n    assert candidate(1, 2) == 3\n"
     assert graded(TOOLS, CheckCase(check, "add")).cells == (True,)
     assert graded(TOOLS, CheckCase(check, "absent")).statuses == ("error",)
@@ -236,7 +236,7 @@ def test_checks() -> None:
 
 
 def test_setup_is_trusted() -> None:
-    """Helpers of the problem are the tests' own, whatever the program defines by their name; its stubs are the program's.
+    """Helpers of the problem are the tests' own, whatever the program calls so; its stubs are the program's to define.
 
     The program answers 0 for f and says that ``distance`` of anything is 0.
     """
@@ -264,7 +264,7 @@ def test_builtins_are_the_tests_own() -> None:
 
 def test_test_code_that_ends_a_process_costs_its_own_cell() -> None:
     """Of four asserts one makes the program exit and one never ends."""
-    code = "def f(n):\n    if n == 1:\n        import os\n        os._exit(0)\n    while n == 2:\n        pass\n    return n\n"
+    code = "import os\ndef f(n):\n    if n == 1:\n        os._exit(0)\n    while n == 2:\n        pass\n    return n\n"
     result = graded(code, *(AssertCase(f"assert f({n}) == {n}") for n in range(4)), timeout=1.0)
     assert result.statuses == ("ok", "crashed", "timeout", "ok")
 
