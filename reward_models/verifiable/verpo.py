@@ -8,41 +8,9 @@ import torch
 from torch import Tensor
 
 from reward_models.errors import DataError
+from reward_models.verifiable.dense_rewards import DenseRewards, SuiteWeights
 
 NARROWEST = 1e-8
-
-
-@dataclass(frozen=True)
-class SuiteWeights:
-    """M tests of a problem: ``pass_rates``, ``difficulty``, ``density`` and ``weights``, each ``(M,)``.
-
-    NaN where no attempt has a verdict on the test, and 0 as its weight.
-    """
-
-    pass_rates: Tensor
-    difficulty: Tensor
-    density: Tensor
-    weights: Tensor
-
-
-@dataclass(frozen=True)
-class DenseRewards:
-    """What VeRPO gives for N attempts of up to S turns; ``(N,)`` in place of ``(N, S)`` where there are no turns.
-
-    NaN for turns that do not exist and for attempts that lack a verdict.
-
-    Attributes:
-        tests: weights of the tests.
-        turn_rewards: ``(N, S)``, R. outcome: ``(N,)``, the discounted outcome.
-        turn_advantages: ``(N, S)``. trajectory_advantages: ``(N,)``. advantages: ``(N, S)``, both together.
-    """
-
-    tests: SuiteWeights
-    turn_rewards: Tensor
-    outcome: Tensor
-    turn_advantages: Tensor
-    trajectory_advantages: Tensor
-    advantages: Tensor
 
 
 @dataclass(frozen=True)
@@ -102,70 +70,88 @@ class VeRPO:
             raise ValueError("anchor=False with beta=0 leaves no advantage at all")
 
     def weigh(self, pass_rates: Tensor) -> SuiteWeights:
-        """Return the weights of tests with pass rates ``(M,)``; NaN = no verdict."""
+        """Return the weights of tests with pass rates ``(..., M)``; NaN = no verdict."""
         rates = pass_rates.double()
         present = ~torch.isnan(rates)
-        known = rates[present]
-        sigma = max(self.bandwidth * float(known.std(correction=0)) if len(known) else 0.0, NARROWEST)
+        mean = _mean(rates, present, -1)
+        sigma = (self.bandwidth * _mean((rates - mean) ** 2, present, -1).sqrt()).clamp(min=NARROWEST)
         difficulty = (-self.alpha * rates).exp()
-        alike = (-((known[:, None] - known) ** 2) / (2 * sigma**2)).exp().sum(1)
-        density = torch.full_like(rates, torch.nan).masked_scatter(present, alike)
+        # Few pass rates are different, so that tests are compared with these, not each with every other.
+        levels, level = torch.unique(rates.nan_to_num(-1), return_inverse=True)
+        tests = rates.new_zeros(*rates.shape[:-1], len(levels)).scatter_add_(-1, level, present.double())
+        gaps = (rates[..., None] - levels) / sigma[..., None]
+        density = ((-(gaps**2) / 2).exp() * tests[..., None, :]).sum(-1)
         weights = (difficulty / (density + self.delta) if self.density else difficulty).where(present, 0.0)
         if self.sum_to_one:
-            weights = weights / weights.sum()
+            weights = weights / weights.sum(-1, keepdim=True)
         return SuiteWeights(rates, difficulty, density, weights)
 
     def __call__(self, results: Tensor, turns: Tensor | None = None) -> DenseRewards:
-        """Return weights, rewards and advantages of the attempts at one problem.
+        """Return weights, rewards and advantages of the attempts at one problem, or at each of P problems.
 
         Args:
             results: ``(N, M)``, or ``(N, S, M)`` with a submission a turn; 1 passed, 0 failed, NaN no verdict (all NaN:
-                no such test, no such turn). turns: ``(N,)``, how many turns each attempt has; by default up to the last
-                with a verdict.
+                no such test, no such turn). ``(P, N, S, M)`` for several problems, shorter ones padded with NaN; every
+                tensor that is returned then begins with P. turns: ``(N,)`` or ``(P, N)``, how many turns each attempt
+                has; by default up to the last with a verdict.
 
         Raises:
             DataError: results that are neither 0, 1 nor NaN, or of another number of dimensions.
         """
-        if results.ndim not in (2, 3):
-            raise DataError(f"results has shape {tuple(results.shape)}, expected (N, M) or (N, S, M)")
-        cube = results.double() if results.ndim == 3 else results.double()[:, None]
+        if results.ndim not in (2, 3, 4):
+            raise DataError(f"results has shape {tuple(results.shape)}, expected (N, M), (N, S, M) or (P, N, S, M)")
+        cube = results.double() if results.ndim > 2 else results.double()[:, None]
         known = ~torch.isnan(cube)
         passed = torch.where(known, cube, 0.0)
-        if not torch.isin(passed, torch.tensor([0.0, 1.0], dtype=passed.dtype, device=passed.device)).all():
+        if not ((passed == 0) | (passed == 1)).all():
             raise DataError("results must be 1 (passed), 0 (failed) or NaN (no verdict)")
-        counted, taken = _submissions(known, turns)
-        attempts, present = counted.any(1), known.any(1).any(0)
-        tests = self.weigh(passed[counted].mean(0).where(present, torch.nan))
-        rewards = (passed * tests.weights).sum(-1)
-        last = passed[torch.arange(len(cube), device=cube.device), (taken - 1).clamp(0, cube.shape[1] - 1)]
-        solved = ((last == 1) | ~present).all(-1)
+        present = known.any(-2).any(-2)
+        counted, taken = _submissions(known, present, turns)
+        attempts = counted.any(-1)
+        submissions = counted.sum((-1, -2))[..., None]
+        rates = (passed * counted[..., None]).sum((-2, -3)) / submissions
+        tests = self.weigh(rates.where(present & (submissions > 0), torch.nan))
+        rewards = (passed * tests.weights[..., None, None, :]).sum(-1)
+        last = (taken - 1).clamp(0, cube.shape[-2] - 1)[..., None, None].expand(*taken.shape, 1, cube.shape[-1])
+        solved = ((passed.gather(-2, last)[..., 0, :] == 1) | ~present[..., None, :]).all(-1)
         outcome = solved * self.gamma ** taken.double()
-        enough = attempts.sum() > 1
-        turn_advantages = self._relative(rewards, counted & enough)
-        trajectory_advantages = self._relative(outcome, attempts & enough)
-        advantages = self.beta * turn_advantages + float(self.anchor) * trajectory_advantages[:, None]
+        compared = attempts & (attempts.sum(-1, keepdim=True) > 1)
+        turn_advantages = self._relative(rewards, counted & compared[..., None], 2)
+        trajectory_advantages = self._relative(outcome, compared, 1)
+        advantages = self.beta * turn_advantages + float(self.anchor) * trajectory_advantages[..., None]
         rewards, outcome = rewards.where(counted, torch.nan), outcome.where(attempts, torch.nan)
         found = (rewards, turn_advantages, advantages)
-        rewards, turn_advantages, advantages = found if results.ndim == 3 else [one[:, 0] for one in found]
+        rewards, turn_advantages, advantages = found if results.ndim > 2 else [one[:, 0] for one in found]
         return DenseRewards(tests, rewards, outcome, turn_advantages, trajectory_advantages, advantages)
 
-    def _relative(self, values: Tensor, counted: Tensor) -> Tensor:
-        """Return values minus the mean of those that count, exactly 0 where those are all the same; NaN elsewhere."""
-        chosen = values[counted]
-        if not len(chosen):
-            return torch.full_like(values, torch.nan)
-        centred = values - chosen.mean() if chosen.max() > chosen.min() else torch.zeros_like(values)
-        if self.normalise and len(chosen) > 1:
-            centred = centred / (chosen.std() + 1e-6)
-        return centred.where(counted, torch.nan)
+    def _relative(self, values: Tensor, counted: Tensor, dimensions: int) -> Tensor:
+        """Return values minus the mean of those that count, exactly 0 where those are all the same; NaN elsewhere.
+
+        The last ``dimensions`` belong to one problem.
+        """
+        flat, chosen = values.flatten(-dimensions), counted.flatten(-dimensions)
+        centred = flat - _mean(flat, chosen, -1)
+        uniform = flat.where(chosen, -torch.inf).amax(-1) <= flat.where(chosen, torch.inf).amin(-1)
+        centred = centred.where(~uniform[..., None], 0.0)
+        if self.normalise:
+            freedom = (chosen.sum(-1, keepdim=True) - 1).clamp(min=1)
+            centred = centred / (((centred**2).where(chosen, 0.0).sum(-1, keepdim=True) / freedom).sqrt() + 1e-6)
+        return centred.where(chosen, torch.nan).reshape(values.shape)
 
 
-def _submissions(known: Tensor, turns: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return which submissions count, ``(N, S)``, and how many turns each attempt has, ``(N,)``."""
-    tests, numbers = known.any(1).any(0), torch.arange(1, known.shape[1] + 1, device=known.device)
-    judged = (known | ~tests).all(-1) & known.any(-1)
-    taken = (known.any(-1) * numbers).amax(1)
+def _mean(values: Tensor, where: Tensor, dimension: int) -> Tensor:
+    """Return the mean over a dimension, which is kept, of the values that count; NaN where none does."""
+    return values.where(where, 0.0).sum(dimension, keepdim=True) / where.sum(dimension, keepdim=True)
+
+
+def _submissions(known: Tensor, present: Tensor, turns: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return which submissions count, ``(..., N, S)``, and how many turns each attempt has, ``(..., N)``."""
+    longest = known.shape[-2]
+    numbers = torch.arange(1, longest + 1, device=known.device)
+    some = known.any(-1)
+    judged = (known | ~present[..., None, None, :]).all(-1) & some
+    taken = (some * numbers).amax(-1)
     taken = taken if turns is None else torch.maximum(taken, turns.to(taken))
-    expected = numbers <= taken[:, None]
-    complete = (judged | ~expected).all(1) & (taken > 0) & (taken <= known.shape[1])
-    return expected & complete[:, None], taken
+    expected = numbers <= taken[..., None]
+    complete = (judged | ~expected).all(-1) & (taken > 0) & (taken <= longest)
+    return expected & complete[..., None], taken

@@ -12,20 +12,23 @@ from prefopt.batch import Rollouts
 from prefopt.online.advantage.group_centred import GroupCentred
 from prefopt.online.slots import Advantage
 
+# Numbers that an estimate may hold at a time, where it compares each test with every pass rate that can occur.
+LARGEST = 10_000_000
+
 
 class SuiteEstimate(Protocol):
-    """Test results of one prompt's completions to an object with ``advantages``, ``(N,)`` or ``(N, S)``."""
+    """Test results of P prompts' completions to an object with ``advantages``."""
 
     def __call__(self, results: Tensor, turns: Tensor | None = None) -> SuiteRewards:
-        """Judge N completions by ``results`` ``(N, M)``, or ``(N, S, M)`` with a submission a turn."""
+        """Judge completions by ``results`` ``(P, N, S, M)``, NaN = no verdict, with ``turns`` ``(P, N)`` each."""
 
 
 class SuiteRewards(Protocol):
-    """What a `SuiteEstimate` gives; NaN for a completion that it cannot judge."""
+    """What a `SuiteEstimate` gives."""
 
     @property
     def advantages(self) -> Tensor:
-        """One a completion, or one a turn."""
+        """``(P, N, S)``; NaN for a completion that it cannot judge."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,9 @@ class SuiteAdvantage(Advantage):
 
     def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``(B,)``."""
-        results = rollouts.extras["test_results"]
-        found = torch.full(signal.shape, torch.nan, dtype=torch.float64, device=signal.device)
-        for rows in _groups(signal, rollouts):
-            found[rows] = self.estimate(results[rows]).advantages
+        results = rollouts.extras["test_results"][:, None]
+        turns = torch.ones_like(rollouts.group)
+        found = by_group(self.estimate, results, turns, signal, rollouts)[:, 0]
         return with_rewards(found, signal, rollouts, self.other_rewards)
 
     def scale(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
@@ -83,9 +85,7 @@ class TurnSuiteAdvantage(Advantage):
         results, mask = rollouts.extras["turn_test_results"], rollouts.mask
         turn = torch.where(mask, rollouts.extras["turn_ids"].long(), torch.zeros((), dtype=torch.int64))
         turns = torch.where(mask, turn + 1, 0).amax(1)
-        found = torch.full(results.shape[:2], torch.nan, dtype=torch.float64, device=signal.device)
-        for rows in _groups(signal, rollouts):
-            found[rows] = self.estimate(results[rows], turns[rows]).advantages
+        found = by_group(self.estimate, results, turns, signal, rollouts)
         # A row that its group's estimate left out is NaN in every turn, so the place that is read does not matter.
         on_tokens = found.gather(1, turn.clamp(0, results.shape[1] - 1))
         return with_rewards(on_tokens, signal, rollouts, self.other_rewards)
@@ -104,7 +104,18 @@ def with_rewards(found: Tensor, signal: Tensor, rollouts: Rollouts, share: float
     return found.to(signal.dtype)
 
 
-def _groups(signal: Tensor, rollouts: Rollouts) -> list[Tensor]:
-    """Rows of each group that have a score."""
-    scored = ~torch.isnan(signal)
-    return [torch.nonzero((rollouts.group == label) & scored).flatten() for label in rollouts.group.unique()]
+def by_group(estimate: SuiteEstimate, results: Tensor, turns: Tensor, signal: Tensor, rollouts: Rollouts) -> Tensor:
+    """Return ``(B, S)`` advantages from results ``(B, S, M)``: each group's rows side by side, padded with NaN."""
+    labels, index = torch.unique(rollouts.group, return_inverse=True)
+    order, sizes = index.argsort(stable=True), index.bincount(minlength=len(labels))
+    place = torch.empty_like(index)
+    place[order] = torch.arange(len(index), device=index.device) - (sizes.cumsum(0) - sizes)[index[order]]
+    known = results.double().where(~torch.isnan(signal)[:, None, None], torch.nan)
+    shape = (len(labels), int(sizes.max()))
+    cube = known.new_full((*shape, *results.shape[1:]), torch.nan)
+    cube[index, place] = known
+    taken = turns.new_zeros(shape)
+    taken[index, place] = turns
+    problems = max(1, LARGEST // (cube[0].numel() + 1))
+    parts = zip(cube.split(problems), taken.split(problems), strict=True)
+    return torch.cat([estimate(part, counts).advantages for part, counts in parts])[index, place]

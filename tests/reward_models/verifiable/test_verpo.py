@@ -147,6 +147,23 @@ def test_a_turn_that_was_not_judged_loses_the_attempt():
     near(found.tests.pass_rates, [0.5, 0.25])
 
 
+def test_several_problems_side_by_side():
+    """Each problem's figures are those of the problem alone, whatever stands beside it; padding is NaN."""
+    short = torch.full((4, 1, 4), NAN)
+    short[:3, 0, :2] = torch.tensor([[1.0, 1], [1, 0], [0, 0]])
+    found = VeRPO()(torch.stack([STAIRS[:, None], short]))
+    near(found.advantages[0, :, 0], VeRPO()(STAIRS).advantages.tolist())
+    near(found.advantages[1, :, 0], [*VeRPO()(short[:3, 0, :2]).advantages.tolist(), NAN])
+    near(found.tests.weights[1], [*VeRPO()(short[:3, 0, :2]).tests.weights.tolist(), 0, 0])
+    normalised = VeRPO(normalise=True)(torch.stack([STAIRS[:, None], short])).advantages
+    near(normalised[1, :3, 0], VeRPO(normalise=True)(short[:3, 0, :2]).advantages.tolist())
+
+
+def test_no_test_at_all():
+    """A problem without tests judges nobody."""
+    assert VeRPO()(torch.zeros(3, 0)).advantages.isnan().all()
+
+
 def test_one_attempt_is_compared_with_nothing():
     assert VeRPO()(STAIRS[:1]).advantages.isnan().all()
     assert VeRPO()(torch.full((3, 2), NAN)).advantages.isnan().all()
