@@ -21,14 +21,14 @@ LAYERS: list[set[str]] = [
     {"prefopt.composition"},
     {"prefopt.online.slots", "prefopt.online.groups"},
     {"prefopt.weighting"},
-    {"prefopt.online", "prefopt.offline"},
+    {"prefopt.online", "prefopt.offline", "prefopt.optimisers"},
     {"prefopt.recipes"},
     {"prefopt.trainers", "prefopt.report"},
     {"prefopt.quickstart"},
     {"prefopt.cli"},
     {"prefopt.__main__"},
 ]
-COMPONENTS = ("prefopt.weighting", "prefopt.online", "prefopt.offline")
+COMPONENTS = ("prefopt.weighting", "prefopt.online", "prefopt.offline", "prefopt.optimisers")
 
 
 def modules() -> dict[str, Path]:

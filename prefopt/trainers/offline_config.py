@@ -11,6 +11,7 @@ from prefopt import recipes
 from prefopt.errors import UserError, nearest
 from prefopt.offline import OfflineObjective
 from prefopt.offline.reference import Folder
+from prefopt.trainers.optimiser import OptimiserArguments
 from prefopt.trainers.pair_statistics import needed_statistics
 from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget
 from reward_models.attention_choice import ATTENTION_HELP, check_attention
@@ -22,7 +23,7 @@ Order = Literal["group_by_length", "random", "sequential"]
 
 
 @dataclass
-class OfflineConfig(TrainingArguments):
+class OfflineConfig(OptimiserArguments, TrainingArguments):
     """transformers' TrainingArguments, and what preference optimisation adds."""
 
     recipe: str | dict[str, Any] = field(

@@ -22,6 +22,7 @@ from prefopt.trainers.history import HistoryFile, Tally
 from prefopt.trainers.logprobs import attach_tree_head
 from prefopt.trainers.offline_config import OfflineConfig
 from prefopt.trainers.offline_data import tokenised
+from prefopt.trainers.optimiser import use_optimiser
 from prefopt.trainers.pair_batches import PairBatchCollator, PairRows, length, longest, pair_order, pairs_of
 from prefopt.trainers.pair_reference import ReferenceLogps, bare, is_adapted
 from prefopt.trainers.pair_statistics import needed_statistics, pair_outputs, pair_statistics
@@ -106,6 +107,7 @@ class OfflineTrainer(FiniteStepsMixin, Trainer):
         )
         self.loss_is_scaled_for_ga = True  # by the number of pairs in the whole batch, see compute_loss
         check_passes(self)
+        use_optimiser(self)
         self.add_callback(HistoryFile(Path(args.output_dir) / "history.jsonl"))
         if self.reference is not None:
             weights = self.reference.fingerprint(model) if args.precompute_reference else ""

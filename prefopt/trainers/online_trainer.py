@@ -24,6 +24,7 @@ from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.history import HistoryFile, Tally
 from prefopt.trainers.model_card import model_card
 from prefopt.trainers.online_config import OnlineConfig
+from prefopt.trainers.optimiser import use_optimiser
 from prefopt.trainers.prompts import check_columns
 from prefopt.trainers.reference import Reference
 from prefopt.trainers.reward_source import RewardSource
@@ -89,6 +90,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         )
         if args.attention != "auto" or args.use_vllm or rollouts:
             use_attention(self.model, args.attention, args.device, None, training=True)
+        use_optimiser(self)
         # Environments bring rewards of their own, which TRL has appended: None where a row has another environment.
         own = list(zip(self.reward_funcs, self.reward_func_names, strict=True))[len(columns) :]
         sources += [RewardSource(function, (name,), may_abstain=True) for function, name in own]

@@ -8,13 +8,14 @@ import torch
 from transformers import TrainingArguments
 
 from prefopt.errors import UserError, nearest
+from prefopt.trainers.optimiser import OptimiserArguments
 from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget
 from reward_models.attention_choice import ATTENTION_HELP, check_attention
 from reward_models.losses import PAIR_LOSSES
 
 
 @dataclass
-class RewardConfig(TrainingArguments):
+class RewardConfig(OptimiserArguments, TrainingArguments):
     """transformers' TrainingArguments, and what a pair loss adds."""
 
     loss: str = field(

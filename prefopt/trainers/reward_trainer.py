@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer
 
 from prefopt.trainers.guards import FiniteStepsMixin
+from prefopt.trainers.optimiser import use_optimiser
 from prefopt.trainers.reward_config import RewardConfig
 from prefopt.trainers.reward_data import EncodedPairs, PairCollator, encode_pairs
 from prefopt.trainers.sampling_order import LengthBuckets
@@ -87,6 +88,7 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
         )
         self.loss_is_scaled_for_ga = True
         check_passes(self)
+        use_optimiser(self)
 
     def _rows(self, split: str) -> Dataset | None:
         return self.encoded[split].rows if split in self.encoded else None

@@ -7,6 +7,7 @@ from prefopt.online.aggregate import SequenceSum
 from prefopt.online.gate import CISPO
 from prefopt.online.objective import OnlineObjective
 from prefopt.online.sampling import FinishedCompletions, InformativeGroups, MaxLag
+from prefopt.online.slots import Sampling
 from prefopt.online.token_weight import OneSign
 from prefopt.recipes.online.penalties import kl_penalty
 from prefopt.recipes.registry import recipe
@@ -35,7 +36,7 @@ def pipeline_rl(
     computing them anew would lose the ratio of mixed versions. ``max_lag`` leaves out completions begun too many
     weight versions ago and logs the lag; infinity only logs. The other switches are options of the released code.
     """
-    kept = (FinishedCompletions(),) if finished_only else ()
+    kept: tuple[Sampling, ...] = (FinishedCompletions(),) if finished_only else ()
     kept += (InformativeGroups(),) if informative_only else ()
     kept += (MaxLag(max_lag, whole_batch),) if max_lag is not None else ()
     return OnlineObjective(
