@@ -12,7 +12,7 @@ from typing import Any
 
 from reward_models.verifiable.sandbox import bubblewrap
 from reward_models.verifiable.sandbox.box import Box
-from reward_models.verifiable.sandbox.errors import SandboxFailure, SandboxUnavailable
+from reward_models.verifiable.sandbox.errors import SandboxUnavailable
 from reward_models.verifiable.sandbox.interpreter import ENVIRONMENT, Interpreter, find_interpreter
 from reward_models.verifiable.sandbox.protections import TIERS
 from reward_models.verifiable.sandbox.seccomp import Filter, build_filter
@@ -62,12 +62,7 @@ class Tier:
         protections = set(TIERS[self.name]) - set(without)
         environment = ENVIRONMENT if "clean_environment" in protections else {**os.environ, **ENVIRONMENT}
         user = self.user if "unprivileged_user" in protections else None
-        box = Box(self._command(protections), environment, self._settings(protections, without), user)
-        found = box.facts["landlock"]
-        if "landlock" in protections and found < LEAST_LANDLOCK:
-            box.close()
-            raise SandboxFailure(NO_LANDLOCK.format(found=found))
-        return box
+        return Box(self._command(protections), environment, self._settings(protections, without), user)
 
     def _command(self, protections: Collection[str]) -> list[str]:
         if self.name == "bwrap":
@@ -106,11 +101,21 @@ def find_tier(name: str) -> Tier:
         build_filter()
     if name == "bwrap":
         bubblewrap.find_bubblewrap()
+    if name == "landlock":
+        _require_landlock()
     if not hasattr(os, "fork"):
         raise SandboxUnavailable(f"{platform.system()} cannot fork. Use a remote executor")
     root = hasattr(os, "geteuid") and os.geteuid() == 0
     user = bubblewrap.NOBODY if root and name != "none" else None
     return Tier(name, find_interpreter(user), user)
+
+
+def _require_landlock() -> None:
+    from reward_models.verifiable.sandbox.inside import confinement
+
+    found = confinement.landlock_version()
+    if found < LEAST_LANDLOCK:
+        raise SandboxUnavailable(NO_LANDLOCK.format(found=found))
 
 
 def remedy(complaint: str) -> str:

@@ -160,7 +160,7 @@ class Launcher:
             self.confinement = module["Confinement"](order["settings"])
             # What is here now is never collected: a child's collector would copy every page by marking it.
             gc.freeze()
-            tell(self.orders, {"ready": sys.version.split()[0], "landlock": module["landlock_version"]()})
+            tell(self.orders, {"ready": sys.version.split()[0]})
         except OSError as error:
             tell(self.orders, {"refused": str(error)})
             os._exit(1)

@@ -1,12 +1,10 @@
-"""Hostile programs are stopped, honest ones work, and each protection is needed: on each tier, as root and as nobody."""
+"""Hostile programs are stopped, honest ones work, each protection is needed: on each tier, as root and as nobody."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +15,9 @@ from reward_models.verifiable.sandbox.bubblewrap import NOBODY
 from reward_models.verifiable.sandbox.interpreter import find_interpreter
 from reward_models.verifiable.sandbox.protections import TIERS
 from reward_models.verifiable.sandbox.tiers import find_tier
+from tests.reward_models.verifiable.sandbox import attacks
 
 HERE = Path(__file__).parent
-_spec = importlib.util.spec_from_file_location("attacks", HERE / "attacks.py")
-assert _spec
-assert _spec.loader
-attacks = sys.modules["attacks"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(attacks)
 
 # Seen from outside alone: no program inside could tell.
 OUTSIDE = {
