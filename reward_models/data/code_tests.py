@@ -12,6 +12,7 @@ from typing import Any
 
 from reward_models.data.faults import RowFault
 from reward_models.data.fields import kind_of
+from reward_models.python_source import NO_PYTHON, parse_source
 
 Test = dict[str, Any]
 
@@ -75,8 +76,8 @@ def pytest_functions(source: str, field: str) -> list[Test]:
     Imports from ``solution`` fall away, for the program's functions are found by their names.
     """
     try:
-        body = ast.parse(source).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        body = parse_source(source).body
+    except NO_PYTHON as error:
         raise RowFault("wrong_type", field, f"expected Python source: {error}") from None
     tests = [one for one in body if isinstance(one, ast.FunctionDef) and one.name.startswith("test")]
     shared = [one for one in body if one not in tests and not _imports(one, "solution")]

@@ -15,7 +15,6 @@ must have one type. Keys with null, which tables fill in, count as absent (but f
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from reward_models.errors import DataError
+from reward_models.python_source import NO_PYTHON, parse_source
 from reward_models.verifiable.grading.cases import AssertCase, CallCase, Case, CheckCase, StdinCase
 
 
@@ -98,8 +98,8 @@ def _value(test: Mapping[str, Any], key: str, types: type | tuple[type, ...], wo
 def _source(test: Mapping[str, Any], key: str) -> str:
     source: str = _value(test, key, str, "Python source")
     try:
-        ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        parse_source(source)
+    except NO_PYTHON as error:
         raise _Wrong(f"key '{key}': no Python: {error}") from None
     return source
 

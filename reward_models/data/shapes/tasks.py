@@ -19,6 +19,7 @@ from reward_models.data.examples import Example, Row, Task
 from reward_models.data.faults import RowFault
 from reward_models.data.fields import conversation, kind_of, present, record, remaining, text
 from reward_models.data.shape import Shape
+from reward_models.python_source import NO_PYTHON, parse_source
 
 ANSWER_MARK = "####"
 
@@ -134,8 +135,8 @@ def _begins_function(prompt: str, name: str) -> bool:
     """Whether a prompt is the beginning of a program, up to and with the head of that function."""
     for ending in ("", "\n    pass"):
         try:
-            body = ast.parse(prompt + ending).body
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            body = parse_source(prompt + ending).body
+        except NO_PYTHON:
             continue
         return any(isinstance(one, ast.FunctionDef) and one.name == name for one in body)
     return False

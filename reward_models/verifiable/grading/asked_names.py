@@ -6,6 +6,7 @@ import ast
 import builtins
 from collections.abc import Mapping, Sequence
 
+from reward_models.python_source import NO_PYTHON, parse_source
 from reward_models.verifiable.grading.cases import AssertCase, CheckCase
 
 BUILTINS = frozenset(dir(builtins))
@@ -18,8 +19,8 @@ class UnreadableTestError(ValueError):
 def tree_of(source: str) -> ast.Module:
     """Parse test code."""
     try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return parse_source(source)
+    except NO_PYTHON as error:
         raise UnreadableTestError(f"the test itself: {type(error).__name__}: {error}") from None
 
 

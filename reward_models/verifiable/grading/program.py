@@ -6,6 +6,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
+from reward_models.python_source import parse_source
+
 INSIDE = "reward_models.verifiable.grading.inside"
 FOLDER = Path(__file__).parent / "inside"
 # Imported for annotations alone, which do not run; their import would take longer than all the rest.
@@ -20,7 +22,7 @@ def program(name: str) -> str:
 
 def _parts(name: str, seen: set[str]) -> list[ast.Module]:
     seen.add(name)
-    tree = ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
+    tree = parse_source((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
     parts: list[ast.Module] = []
     body = []
     for node in tree.body:
