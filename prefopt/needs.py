@@ -35,6 +35,10 @@ def _needs() -> dict[str, Need]:
     }
     rollout_lists = {
         "step_rewards": ("(B, S)", "reward of each step, NaN where absent"),
+        "resampled_answers": (
+            "(B, M)",
+            "identity of the answer of each of M continuations of the cut completion; one value for no answer",
+        ),
         "step_potentials": ("(B, S)", "potential of each step"),
         "turn_rewards": ("(B, S)", "reward of each turn, NaN where absent"),
         "turn_states": ("(B, S)", "identity of the state at the start of each turn"),
@@ -48,6 +52,8 @@ def _needs() -> dict[str, Need]:
         "truncated": "the completion was cut at the length limit",
         "from_expert": "the completion was written by an expert",
         "from_replay": "the completion comes from a replay buffer",
+        "predicted_starts": "start of the interval that the completion names, NaN where it names none",
+        "predicted_ends": "end of that interval",
         "predictions": "numeric answer that the completion gives",
         "prompt_value": "predicted value of the prompt",
         "levels": "quality level of the completion",

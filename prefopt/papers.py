@@ -56,10 +56,20 @@ PAPERS: dict[str, Paper] = {
             "Supervised Fine-Tuning",
         ),
         ("2506.01347", 2025, "The Surprising Effectiveness of Negative Reinforcement in LLM Reasoning"),
+        (
+            "2503.22456",
+            2025,
+            "Entropy-guided sequence weighting for efficient exploration in RL-based LLM fine-tuning",
+        ),
         ("2506.02864", 2025, "BNPO: Beta Normalization Policy Optimization"),
         ("2506.13585", 2025, "MiniMax-M1: Scaling Test-Time Compute Efficiently with Lightning Attention"),
         ("2507.18071", 2025, "Group Sequence Policy Optimization"),
         ("2507.20673", 2025, "Geometric-Mean Policy Optimization"),
+        (
+            "2508.06317",
+            2025,
+            "Uncertainty-quantified Rollout Policy Adaptation for Unlabelled Cross-domain Temporal Grounding",
+        ),
         (
             "2508.05928",
             2025,
@@ -89,6 +99,11 @@ PAPERS: dict[str, Paper] = {
             "2509.23962",
             2025,
             "Conditional Advantage Estimation for Reinforcement Learning in Large Reasoning Models",
+        ),
+        (
+            "2511.10648",
+            2025,
+            "Enhancing the Outcome Reward-based RL Training of MLLMs with Self-Consistency Sampling",
         ),
         ("2511.20347", 2025, "Soft Adaptive Policy Optimization"),
         ("2512.02556", 2025, "DeepSeek-V3.2: Pushing the Frontier of Open Large Language Models"),

@@ -60,6 +60,7 @@ DRAWS: dict[str, Callable[[Generator, tuple[int, ...]], Tensor]] = {
     "turn_ids": _halves,
     "step_ids": _halves,
     "turn_states": _few,
+    "resampled_answers": _few,
     "levels": _few,
     "retry_from_step": _few,
     "test_results": _verdict,
