@@ -8,6 +8,7 @@ whatever else the machine does hits both alike.
 from __future__ import annotations
 
 import json
+import platform
 import statistics
 import subprocess
 import sys
@@ -103,6 +104,11 @@ class Row:
     figures: Callable[[list[dict[str, Any]], str], dict[str, Any]] = lambda measured, device: {}
 
 
+def version_of(peer: str) -> str:
+    """Version of a distribution, or of the interpreter where that is the peer."""
+    return platform.python_version() if peer == "python" else version(peer)
+
+
 def seconds(call: Callable[[], Any]) -> float:
     """Wall-clock seconds of one call, the device's queue drained."""
     start = time.perf_counter()
@@ -170,7 +176,7 @@ def run(row: Row, numbers: Sequence[int] | None = None, times: bool = True, memo
     result = {
         "row": row.name,
         "work": row.work,
-        "peer": f"{row.peer} {version(row.peer)}, {row.settings}",
+        "peer": f"{row.peer} {version_of(row.peer)}, {row.settings}",
         "reach": row.reach,
         "limit": round(counts.limit, 2) if counts else None,
         "limit_reason": row.limit_reason,

@@ -13,7 +13,7 @@ LONGEST_MESSAGE = 300
 
 def load(code: str, name: str) -> dict[str, Any]:
     """Run a program as a module of that name and return its globals."""
-    builtins.exit = builtins.quit = leave  # type: ignore[attr-defined]
+    vars(builtins).update(exit=leave, quit=leave)
     module = type(sys)(name)
     sys.modules[name] = module
     exec(compile(code, f"<{name}>", "exec", dont_inherit=True), module.__dict__)

@@ -7,7 +7,6 @@ The program can write neither: it has no part of this process but plain values.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from posix import _exit
 from typing import Any
@@ -35,7 +34,7 @@ def look_up(names: list[str]) -> dict[str, Any]:
         if kind == "value":
             found[name] = what
         elif what == name and name in sys.stdlib_module_names:
-            found[name] = importlib.import_module(name)
+            found[name] = __import__(name)
     return found
 
 
