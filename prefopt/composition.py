@@ -44,6 +44,10 @@ class StatefulPart(Part):
         """Return the state after an optimiser step."""
         raise NotImplementedError
 
+    def evaluate(self, *args: Any, **kwargs: Any) -> tuple[Any, State]:
+        """Return ``__call__``'s result and the statistics; a part whose two share much work computes both here."""
+        return self(*args, **kwargs), self.statistics(*args, **kwargs)
+
 
 class IncompatibleParts(TypeError):
     """Two parts that cannot stand in one objective; the message says why."""

@@ -96,6 +96,11 @@ PAPERS: dict[str, Paper] = {
         ),
         ("2510.23027", 2025, "Towards Stable and Effective Reinforcement Learning for Mixture-of-Experts"),
         (
+            "2509.23808",
+            2025,
+            "Beyond the Exploration-Exploitation Trade-off: A Hidden State Approach for LLM Reasoning in RLVR",
+        ),
+        (
             "2509.23962",
             2025,
             "Conditional Advantage Estimation for Reinforcement Learning in Large Reasoning Models",

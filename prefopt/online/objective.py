@@ -28,6 +28,7 @@ from prefopt.online.slots import (
     Advantage,
     Aggregate,
     Gate,
+    GroupTerm,
     Metrics,
     PolicyWeight,
     Ratio,
@@ -50,6 +51,7 @@ _SLOT_TYPES: dict[str, type] = {
     "aggregate": Aggregate,
     "regularise": Regulariser,
     "sampling": Sampling,
+    "together": GroupTerm,
 }
 
 
@@ -119,9 +121,8 @@ class OnlineObjective(OnlineMethod):
             arguments = (*inputs, rows.restrict(part.needs, type(part).__name__))
             if not isinstance(part, StatefulPart):
                 return part(*arguments)
-            own = state_of(slot, state)
-            statistics[slot] = part.statistics(*arguments, state=own)
-            return part(*arguments, state=own)
+            result, statistics[slot] = part.evaluate(*arguments, state=state_of(slot, state))
+            return result
 
         rewards, mask = rollouts.rewards, rollouts.mask
         if self.weighting.point == "rewards":
@@ -146,7 +147,9 @@ class OnlineObjective(OnlineMethod):
         for number, adjustment in enumerate(self.adjust):
             adjusted = call(f"adjust.{number}", adjustment, advantages, heard, rows=participants)
             advantages = masked(adjusted.to(advantages), taking_part)
-        penalty_weights = self.aggregate(taking_part)
+        reads = self.aggregate.reads_rollouts
+        inputs = {"rollouts": rollouts.restrict(self.aggregate.needs, type(self.aggregate).__name__)} if reads else {}
+        penalty_weights = self.aggregate(taking_part, **inputs)
         weights = penalty_weights
         for number, weight in enumerate(self.token_weight):
             factor = call(f"token_weight.{number}", weight, advantages, rows=participants)

@@ -65,6 +65,7 @@ PROPERTIES: dict[str, Properties] = {
     "process_grpo": Properties(silent=False, why="the advantage comes from step rewards, not from the outcome"),
     "psr": Properties(shift=False, why="no baseline; a group of wrong completions is silent, as it is dropped"),
     "q_hawkeye": Properties(reinforce=False, why="the perception term has a gradient of its own"),
+    "rank_learning": Properties(),
     "reinforce": Properties(silent=False, shift=False, stateful={"baseline_momentum": 0.9}, why="no group baseline"),
     "reinforce_pp": Properties(why="a batch of equal rewards is silent; one group of them speaks beside others"),
     "relative_negative": Properties(),

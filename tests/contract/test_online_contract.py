@@ -317,7 +317,7 @@ FILLINGS = {slot: fillings(slot) for slot in SLOTS}
 def test_any_slot_from_any_other_recipe(name, slot):
     """Every pairing builds and gives a finite loss, or is refused with a sentence.
 
-    A part that reads rewards as pass rates refuses those of a weighting that goes beyond its range, and says what to set.
+    A part that reads rewards as pass rates refuses those of a weighting beyond its range, and says what to set.
     """
     if slot not in recipes.build(name).slot_names():
         with pytest.raises(TypeError, match=f"has no setting '{slot}'"):
@@ -334,7 +334,8 @@ def test_any_slot_from_any_other_recipe(name, slot):
         try:
             prepared = ready(objective, batch, outputs)
         except ValueError as refused:
-            assert "set reward_m" in str(refused)
+            if "set reward_m" not in str(refused):
+                raise
             continue
         assert torch.isfinite(objective.loss(batch, prepared, outputs))
 

@@ -8,6 +8,7 @@ from prefopt.online.adjust.kl_to_go import KLToGo
 from prefopt.online.adjust.label_noise import LabelNoise
 from prefopt.online.adjust.length_advantage import LengthAdvantage
 from prefopt.online.adjust.prediction_spread import PredictionSpread
+from prefopt.online.adjust.rank_bonus import RankBonus
 from prefopt.online.adjust.whitened import Whitened
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "LabelNoise",
     "LengthAdvantage",
     "PredictionSpread",
+    "RankBonus",
     "Whitened",
 ]

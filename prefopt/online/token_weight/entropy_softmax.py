@@ -20,9 +20,9 @@ class EntropySoftmax(TokenWeight):
     """``w_{i,t} = n_t * softmax_i((A_{i,t} + alpha * H_{i,t}) / temperature)`` over the group's completions.
 
     ``n_t`` is how many of them have a token at position t, so that the weights have mean 1 there and an infinite
-    temperature is no weighting at all. ``trajectory`` takes a completion's mean advantage and mean entropy and gives all
-    its tokens one weight. High advantages gain exponentially over low ones: wrong answers are unlearned less. That the
-    softmax takes the place of 1/G, and that it is detached, are readings of the paper.
+    temperature is no weighting at all. ``trajectory`` takes a completion's mean advantage and mean entropy and gives
+    all its tokens one weight. High advantages gain exponentially over low ones: wrong answers are unlearned less. That
+    the softmax takes the place of 1/G, and that it is detached, are readings of the paper.
 
     Attributes:
         alpha: weight of the entropy. temperature: the paper tunes both. level: ``step`` or ``trajectory``.
