@@ -8,6 +8,7 @@ import random
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -29,7 +30,9 @@ class UnreachableError(Exception):
         self.pause = pause
 
 
-def ask(where: SplitResult, method: str, path: str, body: Any, until: float) -> tuple[dict[str, Any], int]:
+def ask(
+    where: SplitResult, method: str, path: str, body: Any, until: float, headers: Mapping[str, str] | None = None
+) -> tuple[dict[str, Any], int]:
     """Ask until there is an answer or the time is over; return the answer and the number of retries.
 
     Pauses double from 0.25 s to 10 s, with chance in them so that many clients do not return at once; a server's
@@ -42,7 +45,7 @@ def ask(where: SplitResult, method: str, path: str, body: Any, until: float) -> 
     retries = 0
     while True:
         try:
-            return _ask_once(where, method, path, body, until), retries
+            return _ask_once(where, method, path, body, until, headers or {}), retries
         except UnreachableError as error:
             pause = min(FIRST_PAUSE * 2**retries, LONGEST_PAUSE) * CHANCE.uniform(0.5, 1.0)
             pause = max(pause, error.pause)
@@ -52,7 +55,9 @@ def ask(where: SplitResult, method: str, path: str, body: Any, until: float) -> 
             retries += 1
 
 
-def _ask_once(where: SplitResult, method: str, path: str, body: Any, until: float) -> dict[str, Any]:
+def _ask_once(
+    where: SplitResult, method: str, path: str, body: Any, until: float, headers: Mapping[str, str]
+) -> dict[str, Any]:
     left = until - time.monotonic()
     if left <= 0:
         raise UnreachableError("the time is over")
@@ -64,7 +69,8 @@ def _ask_once(where: SplitResult, method: str, path: str, body: Any, until: floa
     guard.start()
     try:
         payload = None if body is None else json.dumps(body).encode()
-        connection.request(method, where.path.rstrip("/") + path, payload, {"Content-Type": "application/json"})
+        sent = {"Content-Type": "application/json", **headers}
+        connection.request(method, where.path.rstrip("/") + path, payload, sent)
         response = connection.getresponse()
         return _checked(response.status, response.read(), response.getheader("Retry-After"), where.geturl() + path)
     except (OSError, http.client.HTTPException) as error:

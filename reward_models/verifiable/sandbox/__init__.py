@@ -5,12 +5,14 @@ from __future__ import annotations
 from reward_models.verifiable.sandbox.errors import SandboxFailure, SandboxUnavailable
 from reward_models.verifiable.sandbox.limits import Limits
 from reward_models.verifiable.sandbox.process import Process, Usage, advance
+from reward_models.verifiable.sandbox.remote import RemoteSandbox
 from reward_models.verifiable.sandbox.sandbox import CONFINED, Sandbox
 
 __all__ = [
     "CONFINED",
     "Limits",
     "Process",
+    "RemoteSandbox",
     "Sandbox",
     "SandboxFailure",
     "SandboxUnavailable",

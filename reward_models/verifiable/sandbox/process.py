@@ -32,7 +32,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from reward_models.verifiable.sandbox.limits import Limits
 
@@ -281,7 +281,28 @@ class Ends:
     leash: socket.socket
 
 
-def advance(processes: Iterable[Process], timeout: float | None = None) -> None:
+class Advances(Protocol):
+    """What ``advance`` needs of a process."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has ended."""
+
+    @property
+    def deadline(self) -> float:
+        """When ``check_deadline`` has something to do."""
+
+    def events(self) -> dict[int, int]:
+        """What to wait for."""
+
+    def handle(self, descriptor: int) -> None:
+        """Do what is possible on a descriptor."""
+
+    def check_deadline(self) -> None:
+        """Look at the clock."""
+
+
+def advance(processes: Iterable[Advances], timeout: float | None = None) -> None:
     """Wait until something happens to a process, at most ``timeout`` seconds, and do it.
 
     Returns at once where a process has finished before.
