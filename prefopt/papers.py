@@ -66,6 +66,11 @@ PAPERS: dict[str, Paper] = {
         ("2507.18071", 2025, "Group Sequence Policy Optimization"),
         ("2507.20673", 2025, "Geometric-Mean Policy Optimization"),
         (
+            "2508.04349",
+            2025,
+            "GTPO and GRPO-S: Token and Sequence-Level Reward Shaping with Policy Entropy",
+        ),
+        (
             "2508.06317",
             2025,
             "Uncertainty-quantified Rollout Policy Adaptation for Unlabelled Cross-domain Temporal Grounding",
@@ -95,6 +100,11 @@ PAPERS: dict[str, Paper] = {
             "The Debate on RLVR Reasoning Capability Boundary: Shrinkage, Expansion, or Both? A Two-Stage Dynamic View",
         ),
         ("2510.23027", 2025, "Towards Stable and Effective Reinforcement Learning for Mixture-of-Experts"),
+        (
+            "2509.09265",
+            2025,
+            "Harnessing Uncertainty: Entropy-Modulated Policy Gradients for Long-Horizon LLM Agents",
+        ),
         (
             "2509.23808",
             2025,
@@ -158,6 +168,53 @@ PAPERS: dict[str, Paper] = {
             2026,
             "ADORA: Training Reasoning Models with Dynamic Advantage Estimation on Reinforcement Learning",
         ),
+        (
+            "2504.04524",
+            2025,
+            "Trust Region Preference Approximation: A simple and stable reinforcement learning "
+            "algorithm for LLM reasoning",
+        ),
+        ("2504.19599", 2025, "GVPO: Group Variance Policy Optimization for Large Language Model Post-Training"),
+        ("2508.18884", 2025, "HAEPO: History-Aggregated Exploratory Policy Optimization"),
+        ("2508.07750", 2025, "Learning to Align, Aligning to Learn: A Unified Approach for Self-Optimized Alignment"),
+        ("2505.24718", 2025, "Reinforcing Video Reasoning with Focused Thinking"),
+        ("2505.10978", 2025, "Group-in-Group Policy Optimization for LLM Agent Training"),
+        ("2602.22817", 2026, "Hierarchy-of-Groups Policy Optimization for Long-Horizon Agentic Tasks"),
+        (
+            "2505.23564",
+            2025,
+            "Segment Policy Optimization: Effective Segment-Level Credit Assignment in RL for Large Language Models",
+        ),
+        ("2509.16591", 2025, "From Uniform to Heterogeneous: Tailoring Policy Optimization to Every Token's Nature"),
+        ("2509.22576", 2025, "EPO: Entropy-regularized Policy Optimization for LLM Agents Reinforcement Learning"),
+        (
+            "2601.03823",
+            2026,
+            "Step Potential Advantage Estimation: Harnessing Intermediate Confidence and "
+            "Correctness for Efficient Mathematical Reasoning",
+        ),
+        ("2602.20197", 2026, "Controllable Exploration in Hybrid-Policy RLVR for Multi-Modal Reasoning"),
+        ("2509.04419", 2025, "Towards a Unified View of Large Language Model Post-Training"),
+        ("2604.08926", 2026, "Bridging SFT and RL: Dynamic Policy Optimization for Robust Reasoning"),
+        (
+            "2511.09865",
+            2025,
+            "In-Token Rationality Optimization: Towards Accurate and Concise LLM Reasoning via Self-Feedback",
+        ),
+        (
+            "2511.06411",
+            2025,
+            "SofT-GRPO: Surpassing Discrete-Token LLM Reinforcement Learning via "
+            "Gumbel-Reparameterized Soft-Thinking Policy Optimization",
+        ),
+        ("2602.06554", 2026, "SeeUPO: Sequence-Level Agentic-RL with Convergence Guarantees"),
+        (
+            "2601.03715",
+            2026,
+            "R3L: Reflect-then-Retry Reinforcement Learning with Language-Guided Exploration, "
+            "Pivotal Credit, and Positive Amplification",
+        ),
+        ("2512.13095", 2025, "ADHint: Adaptive Hints with Difficulty Priors for Reinforcement Learning"),
     )
 }
 """arXiv id -> paper. A recipe or part that names an id missing here fails a test."""

@@ -9,7 +9,7 @@ from torch import Tensor
 def effective_rank(states: Tensor) -> float:
     """Return ``exp(-sum p log(p + 1e-8))``, ``p = s / (sum s + 1e-8)``, ``s`` singular values of the centred rows.
 
-    The values come from the Gram matrix of the smaller side, in float64: in float32 its noise would pass for directions.
+    The values come from the Gram matrix of the smaller side, in float64: in float32 noise would pass for directions.
 
     Args:
         states: ``(T, H)``; fewer than two rows give 0.

@@ -1,7 +1,9 @@
 """Signals to advantages; one estimator a file."""
 
+from prefopt.online.advantage.batch_normalised import BatchNormalised
 from prefopt.online.advantage.beta_normalised import BetaNormalised
 from prefopt.online.advantage.conditional import ConditionalHalves
+from prefopt.online.advantage.entropy_shaped import EntropyShapedSequences, EntropyShapedTokens
 from prefopt.online.advantage.generalised import GeneralisedAdvantage
 from prefopt.online.advantage.gradient_weighted import GradientWeighted
 from prefopt.online.advantage.group_centred import GroupCentred
@@ -16,8 +18,11 @@ from prefopt.online.advantage.verdict import Verdict
 from prefopt.online.advantage.virtual_maximum import VirtualMaximum
 
 __all__ = [
+    "BatchNormalised",
     "BetaNormalised",
     "ConditionalHalves",
+    "EntropyShapedSequences",
+    "EntropyShapedTokens",
     "GeneralisedAdvantage",
     "GradientWeighted",
     "GroupCentred",

@@ -1,8 +1,9 @@
 """Importance ratios between the current and the behaviour policy."""
 
+from prefopt.online.ratio.mean_token import MeanTokenRatio
 from prefopt.online.ratio.product import ProductRatio
 from prefopt.online.ratio.router_shift import RouterShift
 from prefopt.online.ratio.sequence import SequenceRatio
 from prefopt.online.ratio.token import TokenRatio
 
-__all__ = ["ProductRatio", "RouterShift", "SequenceRatio", "TokenRatio"]
+__all__ = ["MeanTokenRatio", "ProductRatio", "RouterShift", "SequenceRatio", "TokenRatio"]
