@@ -9,6 +9,7 @@ import torch
 
 from prefopt import recipes
 from prefopt.batch import PolicyOutputs, Rollouts
+from prefopt.online.advantage.generalised import generalised_advantages
 from prefopt.online.regularise import ValueLoss
 from tests.online.samples import advantages, rollouts
 
@@ -138,3 +139,19 @@ def test_process_supervision_of_unequal_steps():
     found = advantages("process_grpo", batch, eps=0.0)
     high = math.sqrt(3) / 2
     torch.testing.assert_close(found, torch.tensor([[high, 0, 0, 0, 0], [-high, -high, 0, -high, 0]]))
+
+
+def test_any_length_and_any_hole():
+    """The doubling sum against the recursion itself, token by token from the last, for random masks."""
+    generator = torch.Generator().manual_seed(0)
+    for length in range(1, 10):
+        mask = torch.rand(20, length, generator=generator) < 0.6
+        values = torch.rand(20, length, generator=generator, dtype=torch.float64)
+        reward = torch.rand(20, generator=generator, dtype=torch.float64)
+        found = generalised_advantages(reward, values, mask, 0.9, 0.7)
+        for row in range(20):
+            value, advantage, gain = 0.0, 0.0, reward[row].item()
+            for t in reversed(torch.nonzero(mask[row]).flatten().tolist()):
+                advantage = gain + 0.9 * value - values[row, t].item() + 0.9 * 0.7 * advantage
+                value, gain = values[row, t].item(), 0.0
+                assert found[row, t].item() == pytest.approx(advantage)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prefopt.batch import Rollouts
-from prefopt.online.slots import Advantage
+from prefopt.online.slots import Advantage, masked
 
 
 def generalised_advantages(signal: Tensor, values: Tensor, mask: Tensor, discount: float, trace: float) -> Tensor:
@@ -19,18 +19,30 @@ def generalised_advantages(signal: Tensor, values: Tensor, mask: Tensor, discoun
     The next token is the next one in ``mask``, and after the last ``V`` and ``A`` are 0: what stands in ``values``
     outside the mask is never read.
     """
-    advantages = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
-    reward = signal.double()
-    value = torch.zeros_like(reward)
-    advantage = torch.zeros_like(reward)
-    for t in range(mask.shape[1] - 1, -1, -1):
-        here, now = mask[:, t], values[:, t].double()
-        moved = reward + discount * value - now + discount * trace * advantage
-        advantage = torch.where(here, moved, advantage)
-        value = torch.where(here, now, value)
-        reward = torch.where(here, torch.zeros_like(reward), reward)
-        advantages[:, t] = advantage
-    return advantages
+    known = masked(values.double(), mask)
+    following, is_last = _next_token(known, mask)
+    delta = torch.where(is_last, signal.double()[:, None], 0.0) + discount * following - known
+    return _decayed_sum(masked(delta, mask), torch.where(mask, discount * trace, 1.0).double())
+
+
+def _next_token(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the value of the next token of ``mask``, 0 after the last, and which token is the last one."""
+    length = mask.shape[1]
+    place = torch.arange(length, device=mask.device).where(mask, length)
+    here_or_later = place.flip(-1).cummin(-1).values.flip(-1)
+    later = torch.nn.functional.pad(here_or_later[:, 1:], (0, 1), value=length)
+    return torch.nn.functional.pad(values, (0, 1)).gather(1, later), mask & (later == length)
+
+
+def _decayed_sum(terms: Tensor, decay: Tensor) -> Tensor:
+    """Return ``x_t = terms_t + decay_t * x_{t+1}``, ``(B, T)``, in log2(T) doublings instead of T steps."""
+    reach = 1
+    while reach < terms.shape[1]:
+        ahead = torch.nn.functional.pad(terms[:, reach:], (0, reach))
+        terms = terms + decay * ahead
+        decay = decay * torch.nn.functional.pad(decay[:, reach:], (0, reach))
+        reach *= 2
+    return terms
 
 
 @dataclass(frozen=True)
