@@ -111,6 +111,10 @@ class OnlineObjective(OnlineMethod):
         """Whether the advantage compares a completion with others of its prompt."""
         return self.advantage.group_relative
 
+    def group_terms(self) -> tuple[GroupTerm, ...]:
+        """Terms that relate the completions of a prompt to each other; none here."""
+        return ()
+
     @torch.no_grad()
     def prepare(self, rollouts: Rollouts, state: Mapping[str, Tensor] | None = None) -> Prepared:
         """Fix advantages and weights; see `OnlineMethod.prepare`."""
@@ -164,6 +168,9 @@ class OnlineObjective(OnlineMethod):
             kept_for_loss = penalty.carry(heard, participants.restrict(penalty.needs, name))
             if kept_for_loss is not None:
                 carried[slot] = kept_for_loss
+        for number, term in enumerate(self.group_terms()):
+            related = participants.restrict(term.needs, type(term).__name__)
+            carried[f"together.{number}"] = term.carry(heard, advantages, related)
         metrics = batch_metrics(self.weighting, self.advantage, signal, advantages, known, kept, rollouts)
         return Prepared(advantages, weights, penalty_weights, statistics, metrics | own_metrics, carried, state)
 

@@ -143,10 +143,13 @@ class PolicyWeight(Part):
 class Aggregate(Part):
     """A mask ``(B, T)`` of the whole generation batch to weights ``(B, T)``; zero outside the mask.
 
-    Rows without a token take no part: they are not counted as sequences.
+    Rows without a token take no part: they are not counted as sequences. ``reads_rollouts``: it weighs by more than the
+    mask, and is given ``rollouts`` by keyword.
     """
 
-    def __call__(self, mask: Tensor) -> Tensor:
+    reads_rollouts: ClassVar[bool] = False
+
+    def __call__(self, mask: Tensor, *_: Any, **inputs: Any) -> Tensor:
         """Return the weights."""
         raise NotImplementedError
 
@@ -167,6 +170,21 @@ class Regulariser(Part):
     def carry(self, signal: Tensor, rollouts: Rollouts) -> Tensor | None:
         """Return what ``prepare`` keeps for the loss, first dimension B; arguments as an adjustment gets them."""
         return None
+
+
+class GroupTerm(Part):
+    """A term of the loss that relates the completions of a prompt to each other, with gradient.
+
+    ``rollouts.mask`` in ``carry`` holds the tokens that take part; ``signal`` ``(B,)`` is NaN in rows that do not.
+    """
+
+    def carry(self, signal: Tensor, advantages: Tensor, rollouts: Rollouts) -> Tensor:
+        """Return what the loss needs of the whole generation batch, first dimension B, finite."""
+        raise NotImplementedError
+
+    def __call__(self, policy: PolicyOutputs, rollouts: Rollouts, carried: Tensor) -> Tensor:
+        """Return a scalar, to be minimised, of a micro-batch that holds whole groups."""
+        raise NotImplementedError
 
 
 class Sampling(Part):

@@ -6,6 +6,7 @@ from prefopt.online.gate.dual_clip import DualClip
 from prefopt.online.gate.geometric_mean import GeometricMean
 from prefopt.online.gate.importance import ImportanceWeighted
 from prefopt.online.gate.log_probability import LogProbability
+from prefopt.online.gate.no_surrogate import NoSurrogate
 from prefopt.online.gate.sapo import SAPO
 from prefopt.online.gate.second_moment import SecondMomentClip
 from prefopt.online.gate.vespo import VESPO
@@ -19,5 +20,6 @@ __all__ = [
     "GeometricMean",
     "ImportanceWeighted",
     "LogProbability",
+    "NoSurrogate",
     "SecondMomentClip",
 ]

@@ -1,8 +1,9 @@
 """Penalties per token that are added to the loss."""
 
+from prefopt.online.regularise.behaviour_kl import BehaviourKL
 from prefopt.online.regularise.entropy import EntropyBonus
 from prefopt.online.regularise.kl import KL
 from prefopt.online.regularise.perception import Perception
 from prefopt.online.regularise.value_loss import ValueLoss
 
-__all__ = ["KL", "EntropyBonus", "Perception", "ValueLoss"]
+__all__ = ["KL", "BehaviourKL", "EntropyBonus", "Perception", "ValueLoss"]
