@@ -15,6 +15,7 @@ def batch_metrics(
     weighting: Weighting,
     advantage: Advantage,
     signal: Tensor,
+    estimated: Tensor,
     advantages: Tensor,
     known: Tensor,
     kept: Tensor,
@@ -23,11 +24,13 @@ def batch_metrics(
     """Return the figures of one ``prepare``.
 
     ``reward.K`` (mean), ``reward_std.K`` (within groups), ``unscored.K``, ``weight.K`` (what a unit of the raw
-    reward counts
-    in the advantage, normalisation included), ``influence.K`` (correlation of the reward with the advantage),
-    ``advantage_std``, ``groups_without_signal``, ``rows_dropped``, ``completion_length``. K is the source's number.
+    reward counts in the advantage, normalisation and adjustments included), ``influence.K`` (correlation of the reward
+    with the advantage), ``advantage_std``, ``groups_without_signal``, ``rows_dropped``, ``completion_length``. K is the source's number.
     """
     metrics: Metrics = {}
+    taking_part = rollouts.mask & kept[:, None]
+    unadjusted = estimated is advantages
+    adjusted_by = torch.ones(()) if unadjusted else _slope(estimated[taking_part], advantages[taking_part])
     row_advantage = advantages.sum(-1).double() / rollouts.mask.sum(-1).clamp(min=1)
     for k, column in enumerate(rollouts.rewards.unbind(-1)):
         scored = ~torch.isnan(column)
@@ -36,8 +39,8 @@ def batch_metrics(
         metrics[f"reward_std.{k}"] = _mean(groups.std(column, 1), scored & (groups.count > 1))
         metrics[f"unscored.{k}"] = ((~scored).sum(), _count(scored))
         metrics[f"influence.{k}"] = (_correlation(column, row_advantage, scored & kept), torch.ones(()))
-        metrics[f"weight.{k}"] = _effective_weight(weighting, advantage, k, signal, column, rollouts)
-    taking_part = rollouts.mask & kept[:, None]
+        weight, count = _effective_weight(weighting, advantage, k, signal, column, rollouts)
+        metrics[f"weight.{k}"] = (weight * adjusted_by, count)
     spread = advantages[taking_part].double()
     metrics["advantage_std"] = (spread.std() if spread.numel() > 1 else torch.zeros(()), torch.ones(()))
     silent = (advantages == 0).all(-1) | ~kept
@@ -64,6 +67,15 @@ def _correlation(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
         return torch.zeros((), dtype=torch.float64)
     x, y = x - x.mean(), y - y.mean()
     return (x @ y) / (x.norm() * y.norm()).clamp(min=1e-12)
+
+
+def _slope(before: Tensor, after: Tensor) -> Tensor:
+    """Return by how much a unit of the advantage before the adjustments moves the one after, by least squares."""
+    x, y = before.double(), after.double()
+    if x.numel() < 2 or x.max() == x.min():
+        return torch.ones((), dtype=torch.float64, device=x.device)
+    x = x - x.mean()
+    return (x @ (y - y.mean())) / (x @ x)
 
 
 def _effective_weight(

@@ -147,7 +147,7 @@ class OnlineObjective(OnlineMethod):
         taking_part = mask & kept[:, None]
         participants = replace(rollouts, mask=taking_part)
         advantages = masked(advantages, taking_part)
-        heard = signal.where(kept, torch.nan)
+        estimated, heard = advantages, signal.where(kept, torch.nan)
         for number, adjustment in enumerate(self.adjust):
             adjusted = call(f"adjust.{number}", adjustment, advantages, heard, rows=participants)
             advantages = masked(adjusted.to(advantages), taking_part)
@@ -171,7 +171,7 @@ class OnlineObjective(OnlineMethod):
         for number, term in enumerate(self.group_terms()):
             related = participants.restrict(term.needs, type(term).__name__)
             carried[f"together.{number}"] = term.carry(heard, advantages, related)
-        metrics = batch_metrics(self.weighting, self.advantage, signal, advantages, known, kept, rollouts)
+        metrics = batch_metrics(self.weighting, self.advantage, signal, estimated, advantages, known, kept, rollouts)
         return Prepared(advantages, weights, penalty_weights, statistics, metrics | own_metrics, carried, state)
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import pytest
 import torch
 
 from prefopt import recipes
@@ -55,3 +56,11 @@ def test_adjustments_come_with_a_named_advantage():
     adjusted = recipes.build("grpo", adjust=Double())
     assert adjusted.adjust == (Double(),)
     assert recipes.build("gdpo", adjust=adjusted).adjust == (Double(),)
+
+
+def test_effective_weight_after_adjustment():
+    """A = r - mean, doubled: a unit of the reward moves the advantage by 2; by 1 without the adjustment."""
+    batch = rollouts([0.0, 2, 1, 5], [0, 0, 1, 1])
+    for adjust, expected in (((), 1), ((Double(),), 2)):
+        total, count = OnlineObjective(advantage=GroupCentred(), adjust=adjust).prepare(batch).metrics["weight.0"]
+        assert (total / count).item() == pytest.approx(expected)

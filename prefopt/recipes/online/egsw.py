@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prefopt.online.gate import Clip
 from prefopt.online.objective import OnlineObjective
-from prefopt.online.token_weight.entropy_softmax import EntropySoftmax, Level
+from prefopt.online.token_weight import EntropySoftmax
+from prefopt.online.token_weight.entropy_softmax import Level
 from prefopt.recipes.online.penalties import kl_penalty
 from prefopt.recipes.registry import recipe
 

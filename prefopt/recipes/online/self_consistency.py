@@ -6,7 +6,7 @@ from prefopt.online.gate import Clip
 from prefopt.online.objective import OnlineObjective
 from prefopt.recipes.online.penalties import kl_penalty
 from prefopt.recipes.registry import recipe
-from prefopt.weighting.consistency import Consistency
+from prefopt.weighting import Consistency
 
 
 @recipe(

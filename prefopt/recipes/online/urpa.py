@@ -9,7 +9,7 @@ from prefopt.online.gate import Clip
 from prefopt.online.objective import OnlineObjective
 from prefopt.recipes.online.penalties import kl_penalty
 from prefopt.recipes.registry import recipe
-from prefopt.weighting.interval_agreement import IntervalAgreement
+from prefopt.weighting import IntervalAgreement
 
 
 @recipe(
