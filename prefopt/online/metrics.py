@@ -25,7 +25,8 @@ def batch_metrics(
 
     ``reward.K`` (mean), ``reward_std.K`` (within groups), ``unscored.K``, ``weight.K`` (what a unit of the raw
     reward counts in the advantage, normalisation and adjustments included), ``influence.K`` (correlation of the reward
-    with the advantage), ``advantage_std``, ``groups_without_signal``, ``rows_dropped``, ``completion_length``. K is the source's number.
+    with the advantage), ``advantage_std``, ``groups_without_signal``, ``rows_dropped``, ``completion_length``. K is the
+    source's number.
     """
     metrics: Metrics = {}
     taking_part = rollouts.mask & kept[:, None]
