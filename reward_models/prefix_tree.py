@@ -268,11 +268,11 @@ class TreeBatch:
         return hidden[row, predecessor], self.input_ids[row, index]
 
     def by_response(self, values: Tensor, fill: float = 0.0) -> tuple[Tensor, Tensor]:
-        """Lay values ``(M,)`` of response tokens out as ``(N, L)``, and say in ``(N, L)`` bool where a token stands."""
+        """Lay values ``(M, ...)`` of response tokens out as ``(N, L, ...)``; say in ``(N, L)`` where a token stands."""
         response, offset = self._tokens()
         width = int(self.lengths.max()) if len(self) else 0
         mask = torch.arange(width, device=self.lengths.device) < self.lengths[:, None]
-        laid_out = values.new_full((len(self), width), fill)
+        laid_out = values.new_full((len(self), width, *values.shape[1:]), fill)
         return laid_out.index_put((response, offset), values), mask
 
     def _tokens(self) -> tuple[Tensor, Tensor]:

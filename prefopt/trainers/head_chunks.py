@@ -13,11 +13,14 @@ CHUNK_BYTES = 128 * 2**20
 
 
 class HeadChunks(torch.autograd.Function):
-    """``(logps, entropies, log_sum_sq_probs, max_logps)``, each ``(M,)``; see `next_token_statistics`.
+    """``(logps, entropies, log_sum_sq_probs, max_logps)``, each ``(M,)``, ``top_logits`` and ``top_ids`` ``(M, k)``.
+
+    See `next_token_statistics`.
 
     With ``z = u(weight @ state + bias)``, ``u`` the model's rescaling, ``p = softmax(z)`` and ``H`` the entropy:
 
         d logps / dz_j = 1[j = target] - p_j            d H / dz_j = -p_j (log p_j + H)
+        d top_logits_i / dz_j = 1[j = top_ids_i]
 
     The last chunk's ``log p`` is kept for the backward pass, the others are computed again: tokens that fit one chunk
     cost three matrix products, as with whole logits, and more of them hold no more memory. Entropy and what follows
@@ -27,7 +30,7 @@ class HeadChunks(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, statistics: frozenset[str],
-        scale: float, softcap: float | None, temperature: float,
+        scale: float, softcap: float | None, temperature: float, top: int = 0,
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         """Chunk after chunk."""
         device = states.device.type
@@ -40,11 +43,17 @@ class HeadChunks(torch.autograd.Function):
         wanted = [name for name in ("entropies", "log_sum_sq_probs", "max_logps") if name in statistics]
         found = {name: states.new_empty(len(states), dtype=wide) for name in ("logps", *wanted)}
         found["log_z"] = states.new_empty(len(states), dtype=wide)
+        if top:
+            found["top_logits"] = states.new_empty(len(states), top, dtype=wide)
+            found["top_ids"] = targets.new_empty(len(states), top)
         log_p = states.new_empty(0, dtype=wide)
         for start in range(0, len(states), ctx.rows):
             chunk = slice(start, start + ctx.rows)
             log_p, found["log_z"][chunk] = _log_softmax(ctx, states[chunk], weight, bias)
             found["logps"][chunk] = log_p.gather(-1, targets[chunk, None])[:, 0]
+            if top:
+                largest, found["top_ids"][chunk] = log_p.topk(top, dim=-1)
+                found["top_logits"][chunk] = largest + found["log_z"][chunk, None]
             if "max_logps" in found:
                 found["max_logps"][chunk] = log_p.amax(-1)
             if "entropies" in found or "log_sum_sq_probs" in found:
@@ -54,17 +63,21 @@ class HeadChunks(torch.autograd.Function):
                 if "log_sum_sq_probs" in found:
                     found["log_sum_sq_probs"][chunk] = torch.linalg.vecdot(p, p).log()
         ctx.last = log_p if any(ctx.needs_input_grad) else None
-        ctx.save_for_backward(states, weight, bias, targets, found["log_z"], found.get("entropies"))
-        fixed = [found.get(name) for name in ("log_sum_sq_probs", "max_logps")]
+        ctx.save_for_backward(
+            states, weight, bias, targets, found["log_z"], found.get("entropies"), found.get("top_ids")
+        )
+        fixed = [found.get(name) for name in ("log_sum_sq_probs", "max_logps", "top_ids")]
         ctx.mark_non_differentiable(*(value for value in fixed if value is not None))
-        return found["logps"], found.get("entropies"), *fixed
+        return found["logps"], found.get("entropies"), *fixed[:2], found.get("top_logits"), found.get("top_ids")
 
     @staticmethod
-    def backward(ctx: Any, logps: Tensor | None, entropies: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(  # type: ignore[override]
+        ctx: Any, logps: Tensor | None, entropies: Tensor | None, _: Any, __: Any, top_logits: Tensor | None, *___: Any
+    ) -> tuple[Tensor | None, ...]:
         """The last chunk first."""
-        if logps is None and entropies is None:
-            return (None,) * 8
-        states, weight, bias, targets, log_z, entropy = ctx.saved_tensors
+        if logps is None and entropies is None and top_logits is None:
+            return (None,) * 9
+        states, weight, bias, targets, log_z, entropy, top_ids = ctx.saved_tensors
         wide = log_z.dtype
         wants_states, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         with maybe_gather_lm_head_ctx(weight, bias):
@@ -84,9 +97,11 @@ class HeadChunks(torch.autograd.Function):
                     p = log_p.exp()
                     grad = log_p.add_(entropy[chunk, None]).mul_(p).mul_(entropies[chunk, None].to(wide))
                     grad = grad if logps is None else grad.addcmul_(p, logps[chunk, None].to(wide))
-                if entropies is None and logps is not None:
-                    grad = grad.mul_(logps[chunk, None].to(wide))
+                if entropies is None:
+                    grad = grad.mul_(0.0 if logps is None else logps[chunk, None].to(wide))
                 grad = grad.neg_()
+                if top_logits is not None:
+                    grad.scatter_add_(-1, top_ids[chunk], top_logits[chunk].to(wide))
                 if logps is not None:
                     grad.scatter_add_(-1, targets[chunk, None], logps[chunk, None].to(wide))
                 if slope is not None:
@@ -103,7 +118,7 @@ class HeadChunks(torch.autograd.Function):
             None if to_states is None else to_states.to(states.dtype),
             None if to_weight is None else to_weight.to(weight.dtype),
             None if to_bias is None else to_bias.to(bias.dtype),
-            None, None, None, None, None,
+            None, None, None, None, None, None,
         )  # fmt: skip
 
 

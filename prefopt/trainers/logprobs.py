@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import wraps
+from functools import partial, wraps
 from types import MethodType
 from typing import Any
 
@@ -21,6 +21,8 @@ from reward_models.prefix_tree import TreeBatch
 FUSED = {"log_sum_sq_probs": "log_sum_sq_probs", "entropies": "entropy"}
 """Statistics of the whole vocabulary that TRL's kernel gives beside the log-probability -> its name for them."""
 CHUNK_VOCABULARY = 8192
+BESIDE = frozenset({"hidden", "values", "router_probs"})
+"""What the attached forward gives that does not come from the head."""
 
 
 def logit_transform(config: Any) -> tuple[float, float | None]:
@@ -44,27 +46,53 @@ def next_token_statistics(
     scale: float = 1.0,
     softcap: float | None = None,
     temperature: float = 1.0,
+    top: int = 0,
 ) -> dict[str, Tensor]:
     """Log-probabilities of tokens from the states that predict them, without the logits of all of them at once.
 
     With ``z = weight @ state + bias``, scaled, capped and divided by the temperature, and ``p = softmax(z)``:
     ``logps = log p[target]``, ``entropies = -sum p log p``, ``log_sum_sq_probs = log sum p^2``,
-    ``max_logps = log max p``. ``logps`` and ``entropies`` carry gradients to states, weight and bias.
+    ``max_logps = log max p``, ``top_logits`` and ``top_ids`` the ``top`` largest of ``z``, ``vocab_logps = log p``,
+    which alone holds ``V`` numbers a token. ``logps``, ``entropies``, ``top_logits`` and ``vocab_logps`` carry
+    gradients to states, weight and bias.
 
     Args:
         states: ``(M, d)``; `TreeBatch.predicting_states` gives them and their targets.
         targets: ``(M,)`` int64.
         weight: ``(V, d)``, of the head. bias: ``(V,)`` or None.
-        statistics: what is wanted beside ``logps``: ``entropies``, ``log_sum_sq_probs``, ``max_logps``.
+        statistics: what is wanted beside ``logps``.
         scale, softcap: see `logit_transform`.
         temperature: that of sampling.
+        top: how many of the largest logits.
 
     Returns:
-        ``logps`` and each statistic, ``(M,)``, in float32 (float64 for states in float64).
+        ``logps`` and each statistic, ``(M,)``, in float32 (float64 for states in float64); top logits and ids
+        ``(M, top)``, ``vocab_logps`` ``(M, V)``.
     """
+    wanted = frozenset(statistics)
+    if "vocab_logps" in wanted:
+        return _whole(states, targets, weight, bias, scale, softcap, temperature, wanted, top)
+    top = min(top, len(weight)) if wanted & {"top_logits", "top_ids"} else 0
     triton = is_triton_available() and states.device.type in ("cuda", "xpu") and states.dtype != torch.float64
-    kernel = _logps_of_kernel if triton else _logps_of_chunks
-    found = kernel(states, targets, weight, bias, frozenset(statistics), scale, softcap, temperature)
+    kernel = _logps_of_kernel if triton and not top else partial(_logps_of_chunks, top=top)
+    found = kernel(states, targets, weight, bias, wanted, scale, softcap, temperature)
+    return {name: found[name] for name in ("logps", *statistics)}
+
+
+def _whole(
+    states: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None, scale: float, softcap: float | None,
+    temperature: float, statistics: frozenset[str], top: int,
+) -> dict[str, Tensor]:  # fmt: skip
+    """The same for small vocabularies, with the whole distribution."""
+    z = torch.nn.functional.linear(states, weight.to(states.dtype), None if bias is None else bias.to(states.dtype))
+    z = z.to(torch.promote_types(states.dtype, torch.float32)) * scale
+    z = (z if softcap is None else softcap * (z / softcap).tanh()) / temperature
+    log_p = z.log_softmax(-1)
+    found = {"logps": log_p.gather(-1, targets[:, None])[:, 0], "vocab_logps": log_p}
+    found["entropies"] = -torch.linalg.vecdot(log_p.exp(), log_p)
+    found["log_sum_sq_probs"], found["max_logps"] = (2 * log_p.detach()).logsumexp(-1), log_p.detach().amax(-1)
+    if top:
+        found["top_logits"], found["top_ids"] = z.topk(min(top, len(weight)), dim=-1)
     return {name: found[name] for name in ("logps", *statistics)}
 
 
@@ -86,17 +114,20 @@ def _logps_of_kernel(
 
 def _logps_of_chunks(
     states: Tensor, targets: Tensor, weight: Tensor, bias: Tensor | None, statistics: frozenset[str], scale: float,
-    softcap: float | None, temperature: float,
+    softcap: float | None, temperature: float, top: int = 0,
 ) -> dict[str, Tensor]:  # fmt: skip
-    found = HeadChunks.apply(states, weight, bias, targets, statistics, scale, softcap, temperature)
-    return dict(zip(("logps", "entropies", "log_sum_sq_probs", "max_logps"), found, strict=True))
+    found = HeadChunks.apply(states, weight, bias, targets, statistics, scale, softcap, temperature, top)
+    names = ("logps", "entropies", "log_sum_sq_probs", "max_logps", "top_logits", "top_ids")
+    return dict(zip(names, found, strict=True))
 
 
 def attach_tree_head(model: Any) -> None:
-    """Teach a causal language model ``model(trees=TreeBatch, statistics=(...), temperature=1.0)``.
+    """Teach a causal language model ``model(trees=TreeBatch, statistics=(...), temperature=1.0, top=0)``.
 
-    It returns what `next_token_statistics` gives for the response tokens of the trees, ``(M,)`` each, which
-    `TreeBatch.by_response` lays out by response. Every other call goes where it went before. Attach it to the bare
+    It returns what `next_token_statistics` gives for the response tokens of the trees, ``(M,)`` or ``(M, ...)`` each,
+    which `TreeBatch.by_response` lays out by response, and more of the position that predicts a token: ``hidden``, its
+    last hidden state ``(M, H)``; ``values``, what the critic attached to the model says of it ``(M,)``, which moves the
+    critic alone; ``router_probs``, the experts' probabilities there ``(M, layers, experts)``. Every other call goes where it went before. Attach it to the bare
     model, before PEFT, DDP or FSDP wrap it, so that their hooks run; once is enough.
 
     Raises:
@@ -112,23 +143,42 @@ def attach_tree_head(model: Any) -> None:
         trees: TreeBatch | None = None,
         statistics: Collection[str] = (),
         temperature: float = 1.0,
+        top: int = 0,
         **other: Any,
     ) -> Any:
         if trees is None:
             return before(*args, **other)
         inputs = {**trees.model_inputs(self.config, self.dtype), "use_cache": False}
-        hidden = self.base_model(**inputs).last_hidden_state
-        states, targets = trees.predicting_states(hidden)
+        if "router_probs" in statistics:
+            inputs["output_router_logits"] = True
+        seen = self.base_model(**inputs)
+        states, targets = trees.predicting_states(seen.last_hidden_state)
+        beside = {}
+        if "hidden" in statistics:
+            beside["hidden"] = states
+        if "values" in statistics:
+            beside["values"] = self.critic(states.detach())
+        if "router_probs" in statistics:
+            beside["router_probs"] = _router_probabilities(trees, seen)
         head = _plain_head(self)
         weight, bias = (part.full_tensor() if isinstance(part, DTensor) else part for part in (head.weight, head.bias))
         scale, softcap = logit_transform(self.config)
         states, targets = states.to(weight.device), targets.to(weight.device)
         with maybe_gather_lm_head_ctx(weight, bias):
-            return next_token_statistics(
-                states, targets, weight, bias, statistics, scale=scale, softcap=softcap, temperature=temperature
-            )
+            of_head = [name for name in statistics if name not in BESIDE]
+            rule = {"scale": scale, "softcap": softcap, "temperature": temperature, "top": top}
+            return beside | next_token_statistics(states, targets, weight, bias, of_head, **rule)
 
     model.forward = MethodType(forward, model)
+
+
+def _router_probabilities(trees: TreeBatch, seen: Any) -> Tensor:
+    """Return ``(M, layers, experts)`` float32 of the positions that predict response tokens."""
+    logits = getattr(seen, "router_logits", None)
+    if not logits:
+        raise UserError("a part reads router probabilities, and the model gives none: it is no mixture of experts")
+    layers = torch.stack([layer.view(*trees.input_ids.shape, -1) for layer in logits], 2)
+    return trees.predicting_states(layers.float().softmax(-1))[0]
 
 
 def _plain_head(model: Any) -> Any:

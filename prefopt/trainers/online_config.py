@@ -70,6 +70,9 @@ class OnlineConfig(AdapterArguments, OptimiserArguments, GRPOConfig):
         default=None,
         metadata={"help": "folder of the reference policy, where a part needs one; unset: the weights at the start"},
     )
+    top_logits: int = field(
+        default=50, metadata={"help": "largest logits kept of each token, where a part reads policy.top_logits"}
+    )
     max_unscored: float = field(
         default=0.05, metadata={"help": "stop when a source leaves more than this share of completions unscored ..."}
     )

@@ -30,9 +30,11 @@ from prefopt.trainers.reference import Reference
 from prefopt.trainers.reward_source import RewardSource
 from prefopt.trainers.scoring import Scorer
 from prefopt.trainers.sources import check_names, read_sources
+from prefopt.trainers.supply.behaviour import Behaviour
+from prefopt.trainers.supply.current import Current
+from prefopt.trainers.supply.refine import on_device, refined
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer, require_tested_version
 from prefopt.trainers.unscored import UnscoredLimit
-from prefopt.trainers.verdicts import turn_ids
 from reward_models.attention_choice import use_attention
 
 HISTORY = "history.jsonl"
@@ -109,6 +111,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         if "ref_logps" in self.objective.needs:
             fresh = adapter is not None and is_peft_model(self.model)
             self.reference = Reference(self, args.reference_model, fresh)
+        self.behaviour, self.current = Behaviour(self), Current(self)
         show_brief_lines(self)
         self.add_callback(_AdvanceState(self))
         self.add_callback(HistoryFile(Path(args.output_dir) / HISTORY))
@@ -138,14 +141,15 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
             self.statistics = {slot: dict(values) for slot, values in prepared.statistics.items()}
         if self.log_completions:
             self.show_advantages(prepared.advantages.sum(-1) / rollouts.mask.sum(-1).clamp(min=1))
-        batch = attach(batch, rollouts, prepared, own, mask.shape[1])
+        batch = attach(batch, rollouts, prepared, own, common=self.objective.scope == "batch")
         if "importance_sampling_ratio" in batch:
             # The sampling engine's numbers differ from the trainer's; TRL corrects the policy term alone, too.
             batch["weights"] = batch["weights"] * batch["importance_sampling_ratio"]
         return batch | {"row_names": [_name(row, i) for i, row in enumerate(rows, own.start)]}
 
     def _prepared(self, batch: dict[str, Any], mask: Tensor, rewards: Tensor, group: int) -> tuple[Rollouts, Prepared]:
-        extras, logps = self._inputs_of_prepare(batch, mask)
+        extras = self.behaviour(batch, mask, self._results, bool(self._prepare_reads_logps))
+        logps = batch.get("old_per_token_logps", torch.full(mask.shape, torch.nan, device=mask.device))
         rollouts = gather_rollouts(self.accelerator, mask, rewards, logps, extras, group)
         try:
             if self._prepare_reads_logps is None and torch.isnan(logps).any():
@@ -156,44 +160,32 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         except ValueError as error:
             raise UserError(f"recipe '{self.objective.recipe}': {error}") from error
 
-    def _inputs_of_prepare(self, batch: dict[str, Any], mask: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the extras that the objective needs, and behaviour log-probabilities, NaN where none are needed."""
-        needs = self.objective.needs
-        extras = {name: results.to(mask.device) for name, results in self._results.items()}
-        if "turn_ids" in needs:
-            extras["turn_ids"] = turn_ids(mask)
-        if "entropies" in needs or (self._prepare_reads_logps and "old_per_token_logps" not in batch):
-            logps, entropies = self.fixed_outputs(self.model, batch, "entropies" in needs)
-            batch.setdefault("old_per_token_logps", logps)
-            extras |= {} if entropies is None else {"entropies": entropies}
-        if self.reference is not None:
-            extras["ref_logps"] = self.reference.logps(batch)
-        if "sampler_logps" in needs:
-            if "sampling_per_token_logps" not in batch:
-                raise UserError("a part needs 'sampler_logps', and the rollout_func returned no `logprobs`")
-            extras["sampler_logps"] = batch["sampling_per_token_logps"]
-        if "truncated" in needs:
-            ends = torch.tensor([*self.eos_token_ids, self._tokenizer.pad_token_id], device=mask.device)
-            length = batch["completion_mask"].sum(-1, keepdim=True).clamp(min=1)
-            extras["truncated"] = ~torch.isin(batch["completion_ids"].gather(1, length - 1)[:, 0], ends)
-        return extras, batch.get("old_per_token_logps", torch.full(mask.shape, torch.nan, device=mask.device))
+    def before_step(self, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Run ``refine`` over the mini-batch of all processes, where the objective has parts that see it whole."""
+        statistics, parts = self.statistics, list(parts)
+        if self.objective.scope == "batch":
+            outputs = [self.current.without_gradient(part, self.policy_is_samplers) for part in parts]
+            parts, own = refined(self.objective, self.objective_state, parts, outputs, self.accelerator)
+            statistics = {**self.statistics, **own}
+        if self.mode == "train":
+            self._consumed.append(statistics)
+        return parts
 
     def micro_batch_loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         """Loss of some rows of a generation batch; over an optimiser step and all processes they make one mean loss."""
-        acts, measured = "policy.entropies" in self.objective.needs, self.mode == "eval" or self._logs_this_step()
-        logps, entropies, balance = self.token_outputs(model, batch, entropies=acts or measured)
-        rollouts, prepared = detach_rows(batch, logps)
-        extras = {"entropies": entropies} if acts and entropies is not None else {}
-        loss = self.objective.loss(rollouts, prepared, PolicyOutputs(logps, extras)) * self._scale()
+        measured = self.mode == "eval" or self._logs_this_step()
+        policy, entropies, balance = self.current(model, batch, measured)
+        state = on_device(self.objective_state, policy.logps.device)
+        rollouts, prepared = detach_rows(batch, policy.logps, state, self.whole_groups)
+        loss = self.objective.loss(rollouts, prepared, policy) * self._scale()
         if balance is not None:
             steps = self.current_gradient_accumulation_steps if self.mode == "train" else 1
             loss = loss + self.router_aux_loss_coef * balance / steps
         if self.mode == "train":
             self._rows.extend(batch["row_names"])
-            if not any(seen is self.statistics for seen in self._consumed):
-                self._consumed.append(self.statistics)
         if measured and entropies is not None:
-            self._measure(rollouts, prepared, PolicyOutputs(logps.detach(), {"entropies": entropies.detach()}))
+            extras = {name: value.detach() for name, value in policy.extras.items()} | {"entropies": entropies.detach()}
+            self._measure(rollouts, prepared, PolicyOutputs(policy.logps.detach(), extras))
         return loss
 
     def _scale(self) -> float:
@@ -237,6 +229,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
             for statistics in self._consumed:
                 self.objective_state = self.objective.update(self.objective_state, statistics)
         self._consumed = []
+        self.end_step()
 
     def save_progress(self, folder: Path) -> None:
         """Write objective state and rollout buffer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -51,21 +51,27 @@ def cheapest(tree: Tree, width: int) -> list[Tree]:
 
 
 def completion_outputs(
-    model: Any, input_ids: Tensor, attention_mask: Tensor, width: int, entropies: bool, temperature: float
-) -> tuple[Tensor, Tensor | None]:
-    """Return log-probabilities and, where wanted, entropies of completions, ``(B, width)`` each, 0 where padded.
+    model: Any, input_ids: Tensor, attention_mask: Tensor, width: int, statistics: Collection[str], temperature: float,
+    share: bool = True, top: int = 0,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Return ``logps`` ``(B, width)`` and what else is wanted, ``(B, width)`` or ``(B, width, ...)``, 0 where padded.
 
     Args:
         model: has the head of `attach_tree_head`, under whatever wraps it.
         input_ids, attention_mask: ``(B, T)``, of which the last ``width`` columns are the completions.
         width: padded tokens of a completion.
-        entropies: whether they are wanted.
+        statistics: what is wanted beside ``logps``.
         temperature: that of sampling.
+        share: completions of one prompt share a row.
+        top: how many of the largest logits.
     """
     prompts, completions = rows_apart(input_ids, attention_mask, width)
-    found = _tree_outputs(model, prompts, completions, entropies, temperature)
-    filled = {name: nn.functional.pad(values, (0, width - values.shape[1])) for name, values in found.items()}
-    return filled["logps"], filled.get("entropies")
+    found = outputs_of(model, prompts, completions, statistics, temperature, share, top)
+
+    def filled(values: Tensor) -> Tensor:
+        return nn.functional.pad(values, (*(0, 0) * (values.ndim - 2), 0, width - values.shape[1]))
+
+    return {name: filled(values) for name, values in found.items()}
 
 
 def lay_out(
@@ -80,14 +86,22 @@ def lay_out(
     return [part for tree in whole for part in cheapest(tree, hidden)], order
 
 
-def _tree_outputs(
-    model: Any, prompts: list[list[int]], completions: list[list[int]], entropies: bool, temperature: float
-) -> dict[str, Tensor]:
+def outputs_of(
+    model: Any, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], statistics: Collection[str],
+    temperature: float, share: bool = True, top: int = 0,
+) -> dict[str, Tensor]:  # fmt: skip
+    """Return ``logps`` and what else is wanted of completions, ``(B, L)`` or ``(B, L, ...)``, L the longest's tokens.
+
+    See `completion_outputs`; prompts and completions are token ids without padding.
+    """
     device = next(model.parameters()).device
-    rows, order = lay_out(model, prompts, completions)
-    laid_out = TreeBatch.collate(rows, width=row_width(getattr(model, "module", model).config))
-    trees, places = laid_out.to(device), torch.tensor(order, device=device)
-    found = model(trees=trees, statistics=("entropies",) if entropies else (), temperature=temperature)
+    if share:
+        rows, order = lay_out(model, prompts, completions)
+    else:
+        rows, order = plant(prompts, completions, share=False)
+    width = row_width(getattr(model, "module", model).config) if share else None
+    trees, places = TreeBatch.collate(rows, width=width).to(device), torch.tensor(order, device=device)
+    found = model(trees=trees, statistics=tuple(sorted(statistics)), temperature=temperature, top=top)
     return {name: trees.by_response(values.to(device))[0][places] for name, values in found.items()}
 
 

@@ -1,6 +1,6 @@
 """Everything private that the online trainer uses of TRL's GRPOTrainer, and nothing of it elsewhere.
 
-`HookedGRPOTrainer` turns TRL's private seams into five methods with names of ours. They were read and tested on the
+`HookedGRPOTrainer` turns TRL's private seams into six methods with names of ours. They were read and tested on the
 versions of `TESTED`; on any other version construction stops with a sentence, before a model is loaded.
 """
 
@@ -100,7 +100,7 @@ class EpochSampler(RepeatSampler):
 
 
 class HookedGRPOTrainer(GRPOTrainer):
-    """TRL's GRPOTrainer with named seams. A subclass defines the five methods below; the rest stays TRL's.
+    """TRL's GRPOTrainer with named seams. A subclass defines the methods below; the rest stays TRL's.
 
     With ``prefix_sharing: auto`` the completions of a prompt stay together, and the prompt is computed once for all of
     them that are in a micro-batch; the numbers are those of separate rows.
@@ -109,6 +109,8 @@ class HookedGRPOTrainer(GRPOTrainer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._told: set[str] = set()
+        self._waiting: list[dict[str, Any]] = []
+        self._taken, self._fresh_at = 0, -1
         attach_tree_head(self.model.get_base_model() if is_peft_model(self.model) else self.model)
         check_passes(self)
         if self.aux_loss_enabled and self.args.token_budget is not None:
@@ -124,6 +126,13 @@ class HookedGRPOTrainer(GRPOTrainer):
     def prepare_generation(self, rows: list[dict[str, Any]], batch: dict[str, Any], rewards: Tensor) -> dict[str, Any]:
         """Add to this process's ``batch`` what the loss needs; first dimension = rows."""
         raise NotImplementedError
+
+    def before_step(self, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the micro-batches that an optimiser step takes from a generation batch, before the first of them.
+
+        A step that takes from two generation batches asks for each. In evaluation a batch is a step of its own.
+        """
+        return list(parts)
 
     def micro_batch_loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
         """Return the loss of a micro-batch, scaled for accumulation and processes."""
@@ -148,6 +157,11 @@ class HookedGRPOTrainer(GRPOTrainer):
         return "train" if self.model.training else "eval"
 
     @property
+    def end_ids(self) -> list[int]:
+        """Tokens with which a completion that was not cut short ends."""
+        return [*self.eos_token_ids, self._tokenizer.pad_token_id]
+
+    @property
     def micro_step(self) -> int:
         """Micro-batches trained on so far; the position within a rollout buffer."""
         return int(self._step)
@@ -162,6 +176,15 @@ class HookedGRPOTrainer(GRPOTrainer):
     def buffer(self) -> list[dict[str, Any]] | None:
         """The generated micro-batches."""
         return self._buffered_inputs
+
+    @property
+    def policy_is_samplers(self) -> bool:
+        """Whether no optimiser step came between the generation of the current rollouts and now."""
+        return self.mode == "eval" or self._fresh_at == self.state.global_step
+
+    def end_step(self) -> None:
+        """The optimiser has stepped: the next micro-batch begins another step."""
+        self._waiting, self._taken = [], 0
 
     def restore_buffer(self, micro_step: int, buffer: list[dict[str, Any]] | None) -> None:
         """Continue at ``micro_step`` of ``buffer``; None generates anew at the next micro-batch."""
@@ -184,15 +207,57 @@ class HookedGRPOTrainer(GRPOTrainer):
         )
         return outputs
 
+    def statistics_of(
+        self, model: nn.Module, batch: Mapping[str, Any], wanted: frozenset[str], rows_at_once: int | None = None
+    ) -> dict[str, Tensor]:
+        """Return ``logps`` of completions ``(B, T)`` and what is wanted of `next_token_statistics` and the like.
+
+        What TRL's own pass gives, the entropies, is taken from there.
+        """
+        if wanted <= {"entropies"}:
+            logps, entropies, _ = self.token_outputs(model, batch, rows_at_once, bool(wanted))
+            return {"logps": logps} if entropies is None else {"logps": logps, "entropies": entropies}
+        if any(batch.get(name) is not None for name in MODEL_INPUTS):
+            raise UserError(f"{', '.join(sorted(wanted))}: of a model that reads images, which these passes leave out")
+        (input_ids, attention_mask), width = joined(batch), batch["completion_ids"].size(1)
+        share = self.shares_prompts(model, input_ids.size(1))
+        found = []
+        parts = self._rows_of_passes(model, input_ids, attention_mask, width, rows_at_once, share)
+        for rows in parts:
+            inputs = (input_ids[rows], attention_mask[rows], width, wanted, self.temperature, share)
+            with self.accelerator.autocast():
+                found.append(completion_outputs(model, *inputs, top=self.args.top_logits))
+        order = torch.cat(parts).argsort()
+        return {name: torch.cat([one[name] for one in found])[order] for name in found[0]}
+
+    def _rows_of_passes(
+        self, model: nn.Module, input_ids: Tensor, attention_mask: Tensor, width: int, at_once: int | None, share: bool
+    ) -> list[Tensor]:
+        rows, budget = torch.arange(len(input_ids)), self.args.token_budget
+        if at_once is None:
+            return [rows]
+        if budget is None:
+            return list(rows.split(at_once))
+        bare = self.accelerator.unwrap_model(model)
+        return completion_passes(bare, input_ids, attention_mask, width, budget, share)
+
+    @torch.no_grad()
+    def fixed_statistics(self, model: nn.Module, batch: Mapping[str, Any], wanted: frozenset[str]) -> dict[str, Tensor]:
+        """Return what `statistics_of` does, without gradient, a device batch at a time."""
+        with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+            return self.statistics_of(model, batch, wanted, self._rows_at_once())
+
+    def _rows_at_once(self) -> int:
+        args = self.args
+        return int(args.per_device_train_batch_size if self.mode == "train" else args.per_device_eval_batch_size)
+
     @torch.no_grad()
     def fixed_outputs(
         self, model: nn.Module, batch: Mapping[str, Any], entropies: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """Return log-probabilities, and entropies if wanted, without gradient, a device batch at a time."""
-        training = self.mode == "train"
-        rows = self.args.per_device_train_batch_size if training else self.args.per_device_eval_batch_size
         with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-            return self.token_outputs(model, batch, rows, entropies)[:2]
+            return self.token_outputs(model, batch, self._rows_at_once(), entropies)[:2]
 
     def shares_prompts(self, model: nn.Module, longest: int, reason: str | None = None) -> bool:
         """Whether completions of one prompt are computed in one row; says once why they are not.
@@ -246,18 +311,27 @@ class HookedGRPOTrainer(GRPOTrainer):
         return self.prepare_generation(inputs, batch, self._rewards)
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
-        every = self.args.steps_per_generation * self.num_iterations
-        if self.mode == "eval" or (self._buffered_inputs is not None and self._step % every):
-            return dict(super()._prepare_inputs(generation_batch))
-        steps = self.args.steps_per_generation
+        if self.mode == "eval":
+            return self.before_step([dict(super()._prepare_inputs(generation_batch))])[0]
+        every, steps = self.args.steps_per_generation * self.num_iterations, self.args.steps_per_generation
+        if self._buffered_inputs is None or self._step % every == 0:
+            self._buffered_inputs = self._fresh_buffer(generation_batch)
+            self._fresh_at = self.state.global_step
+        if not self._waiting:
+            place = self._step % steps
+            left = min(self.current_gradient_accumulation_steps - self._taken, steps - place)
+            self._waiting = self.before_step(self._buffered_inputs[place : place + left])
+        self._taken += 1
+        return self._waiting.pop(0)
+
+    def _fresh_buffer(self, generation_batch: Any) -> list[dict[str, Any]]:
         batch = split_pixel_values_by_grid(self._generate_and_score_completions(generation_batch))
         longest = batch["prompt_ids"].size(1) + batch["completion_ids"].size(1)
-        if self.shares_prompts(self.model, longest):
+        if self.whole_groups or self.shares_prompts(self.model, longest):
             batch = reorder(batch, order_of_groups(batch["group"]))
         else:
             batch = shuffle_sequence_dict(batch)
-        self._buffered_inputs = [unsplit_pixel_values_by_grid(part) for part in split_tensor_dict(batch, steps)]
-        return dict(self._buffered_inputs[self._step % steps])
+        return [unsplit_pixel_values_by_grid(part) for part in split_tensor_dict(batch, self.args.steps_per_generation)]
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -282,11 +356,7 @@ class HookedGRPOTrainer(GRPOTrainer):
             return outputs
         if budget is not None:
             _refuse_images(images)
-        parts, bare = [torch.arange(len(input_ids))], self.accelerator.unwrap_model(model)
-        if batch_size is not None and budget is None:
-            parts = list(parts[0].split(batch_size))
-        elif batch_size is not None and budget is not None:
-            parts = completion_passes(bare, input_ids, attention_mask, logits_to_keep, budget, share)
+        parts = self._rows_of_passes(model, input_ids, attention_mask, logits_to_keep, batch_size, share)
         one_pass = self._of_shared if share else self._of_plain
         found = [
             one_pass(model, input_ids[rows], attention_mask[rows], logits_to_keep, compute_entropy) for rows in parts
@@ -299,8 +369,10 @@ class HookedGRPOTrainer(GRPOTrainer):
     def _of_shared(
         self, model: nn.Module, input_ids: Tensor, attention_mask: Tensor, width: int, entropies: bool
     ) -> tuple[Tensor, Tensor | None]:
+        wanted = ("entropies",) if entropies else ()
         with self.accelerator.autocast():
-            return completion_outputs(model, input_ids, attention_mask, width, entropies, self.temperature)
+            found = completion_outputs(model, input_ids, attention_mask, width, wanted, self.temperature)
+        return found["logps"], found.get("entropies")
 
     def _of_plain(
         self, model: nn.Module, input_ids: Tensor, attention_mask: Tensor, width: int, entropies: bool

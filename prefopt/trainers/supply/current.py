@@ -1,0 +1,66 @@
+"""What the current policy says of a micro-batch, with gradient; and of a mini-batch before its step, without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from prefopt.batch import PolicyOutputs
+from prefopt.trainers.supply.phases import loss_needs, of_policy, refine_needs
+
+if TYPE_CHECKING:
+    from prefopt.trainers.online_trainer import OnlineTrainer
+
+FORWARD = {
+    "entropies": "entropies",
+    "hidden": "hidden",
+    "top_logits": "top_logits",
+    "top_ids": "top_ids",
+    "vocab_logps": "vocab_logps",
+    "values": "values",
+}
+"""Input of the current policy -> its name among the statistics of a forward pass."""
+
+
+class Current:
+    """Calls for exactly what the objective's loss, or its ``refine``, reads of the current policy."""
+
+    def __init__(self, trainer: OnlineTrainer) -> None:
+        self.trainer = trainer
+        self.in_loss = of_policy(loss_needs(trainer.objective))
+        self.in_refine = of_policy(refine_needs(trainer.objective))
+
+    def __call__(
+        self, model: nn.Module, batch: Mapping[str, Any], measured: bool
+    ) -> tuple[PolicyOutputs, Tensor | None, Tensor | None]:
+        """Return the outputs of a micro-batch, its entropies where known, a mixture of experts' balancing loss."""
+        wanted = frozenset(FORWARD[name] for name in self.in_loss & FORWARD.keys())
+        if wanted <= {"entropies"}:
+            logps, entropies, balance = self.trainer.token_outputs(model, batch, entropies=bool(wanted) or measured)
+            found = {} if entropies is None else {"entropies": entropies}
+        else:
+            found, balance = (
+                self.trainer.statistics_of(model, batch, wanted | ({"entropies"} if measured else set())),
+                None,
+            )
+            logps = found["logps"]
+        return PolicyOutputs(logps, self._extras(found, self.in_loss)), found.get("entropies"), balance
+
+    def without_gradient(self, batch: Mapping[str, Any], unchanged: bool) -> PolicyOutputs:
+        """Return what ``refine`` reads of a micro-batch.
+
+        Args:
+            batch: as `attach` left it.
+            unchanged: the policy is still the one that sampled, so that log-probabilities of then are those of now.
+        """
+        kept = batch.get("old_per_token_logps")
+        if unchanged and kept is not None and not self.in_refine:
+            return PolicyOutputs(kept)
+        wanted = frozenset(FORWARD[name] for name in self.in_refine & FORWARD.keys())
+        found = self.trainer.fixed_statistics(self.trainer.model, batch, wanted)
+        return PolicyOutputs(found["logps"], self._extras(found, self.in_refine))
+
+    def _extras(self, found: Mapping[str, Tensor], names: frozenset[str]) -> dict[str, Tensor]:
+        return {name: found[FORWARD[name]] for name in names if name in FORWARD}
