@@ -31,7 +31,15 @@ def _needs() -> dict[str, Need]:
         "token_ids": ("token id in the policy's vocabulary", ""),
         "turn_ids": ("number of the turn that a token belongs to", ""),
         "step_ids": ("number of the reasoning step that a token belongs to", ""),
-        "cutpoint_values": ("Monte Carlo value before each token", "extra rollouts from each cut point"),
+        "cutpoint_values": (
+            "Monte Carlo value of the prefix before the token, NaN where nothing was cut",
+            "extra rollouts from each cut point",
+        ),
+        "group_divergence": (
+            "how far the behaviour policy's next-token distributions of the prompt's completions lie apart at the "
+            "position, see prefopt.online.group_divergence",
+            "one forward pass, whole groups side by side; memory G * V a position",
+        ),
     }
     rollout_lists = {
         "step_rewards": ("(B, S)", "reward of each step, NaN where absent"),
