@@ -8,10 +8,12 @@ from prefopt.online.advantage.generalised import GeneralisedAdvantage
 from prefopt.online.advantage.gradient_weighted import GradientWeighted
 from prefopt.online.advantage.group_centred import GroupCentred
 from prefopt.online.advantage.group_normalised import GroupNormalised
+from prefopt.online.advantage.hierarchical import HierarchicalTurns
 from prefopt.online.advantage.leave_one_out import LeaveOneOut
 from prefopt.online.advantage.mean_absolute import MeanAbsoluteNormalised
 from prefopt.online.advantage.raw_reward import RawReward
 from prefopt.online.advantage.running_baseline import RunningBaseline
+from prefopt.online.advantage.segment_values import SegmentValues
 from prefopt.online.advantage.step_normalised import StepNormalised
 from prefopt.online.advantage.suite import SuiteAdvantage, TurnSuiteAdvantage
 from prefopt.online.advantage.verdict import Verdict
@@ -27,10 +29,12 @@ __all__ = [
     "GradientWeighted",
     "GroupCentred",
     "GroupNormalised",
+    "HierarchicalTurns",
     "LeaveOneOut",
     "MeanAbsoluteNormalised",
     "RawReward",
     "RunningBaseline",
+    "SegmentValues",
     "StepNormalised",
     "SuiteAdvantage",
     "TurnSuiteAdvantage",
