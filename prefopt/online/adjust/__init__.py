@@ -11,6 +11,7 @@ from prefopt.online.adjust.length_advantage import LengthAdvantage
 from prefopt.online.adjust.prediction_spread import PredictionSpread
 from prefopt.online.adjust.rank_bonus import RankBonus
 from prefopt.online.adjust.whitened import Whitened
+from prefopt.online.adjust.whitened_uncertain import WhitenedUncertain
 
 __all__ = [
     "Asymmetry",
@@ -24,4 +25,5 @@ __all__ = [
     "PredictionSpread",
     "RankBonus",
     "Whitened",
+    "WhitenedUncertain",
 ]

@@ -5,5 +5,6 @@ from prefopt.online.aggregate.delta_l import DeltaL
 from prefopt.online.aggregate.sequence_mean import SequenceMean
 from prefopt.online.aggregate.sequence_sum import SequenceSum
 from prefopt.online.aggregate.token_mean import TokenMean
+from prefopt.online.aggregate.uncertain_mean import UncertainMean
 
-__all__ = ["ConstantLength", "DeltaL", "SequenceMean", "SequenceSum", "TokenMean"]
+__all__ = ["ConstantLength", "DeltaL", "SequenceMean", "SequenceSum", "TokenMean", "UncertainMean"]

@@ -4,6 +4,7 @@ from prefopt.online.sampling.accuracy_history import accuracy_spread
 from prefopt.online.sampling.finished import FinishedCompletions
 from prefopt.online.sampling.informative import InformativeGroups
 from prefopt.online.sampling.max_lag import MaxLag, weight_lag
+from prefopt.online.sampling.off_mean import OffMean
 from prefopt.online.sampling.outcome import ByOutcome
 from prefopt.online.sampling.solve_rate import SolveRateBand
 from prefopt.online.sampling.unsolved import UnsolvedGroups
@@ -13,6 +14,7 @@ __all__ = [
     "FinishedCompletions",
     "InformativeGroups",
     "MaxLag",
+    "OffMean",
     "SolveRateBand",
     "UnsolvedGroups",
     "accuracy_spread",

@@ -31,8 +31,8 @@ class SoftmaxReturn(GroupTerm):
     that of the first term on ``L_k`` is ``-w_k (R_k - sum_j w_j R_j)``, which carries its own baseline.
 
     Only the weights and that there are three terms are known; the direction of the KL, the entropy over completions,
-    the coefficients and what is normalised are reconstructed. The paper's softmax runs over a batch of trajectories; here
-    over the completions of a prompt, as others do not compete with them. For long completions ``L`` differs by tens
+    the coefficients and what is normalised are reconstructed. The paper's softmax runs over a batch of trajectories;
+    here over the completions of a prompt, as others do not compete with them. For long completions ``L`` differs by tens
     of nats and ``w`` holds one completion alone: ``per_token`` (not the paper's) divides ``L`` by the length.
 
     Attributes:
