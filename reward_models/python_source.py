@@ -14,8 +14,8 @@ _LOCK = threading.Lock()
 def parse_source(source: str) -> ast.Module:
     """Parse source; nothing is run.
 
-    One at a time: interpreters before 3.13 count the depth of a tree in one place for all threads, and then now and
-    again raise ``SystemError: AST constructor recursion depth mismatch`` (python/cpython issue 106905).
+    One at a time: some interpreters, 3.11.7 for one, count the depth of a tree in one place for all threads, and raise
+    ``SystemError: AST constructor recursion depth mismatch`` now and again (python/cpython issue 106905).
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: no Python, or nested too deep.

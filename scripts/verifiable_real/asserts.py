@@ -6,22 +6,24 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from prefopt.report.palette import LIGHT
+from prefopt.report.plots.canvas import dots
 from reward_models.verifiable import UnitTests, VeRPO
 from reward_models.verifiable.pass_matrix import pass_matrix
 from scripts.bench.harness import RESULTS
 from scripts.verifiable_real.programs import cut, problems, written, written_asserts
 
-PROBLEMS, ASSERTS, FEWEST, SECONDS = 24, 40, 10, 2.0
+PROBLEMS, ASSERTS, FEWEST, SECONDS, TOGETHER = 24, 40, 10, 1.0, 10.0
 PLOT = RESULTS / "verpo_weights.svg"
 
 
 def measure(count: int = PROBLEMS, plot: Path = PLOT) -> dict[str, Any]:
     """Build the matrices of the first problems with ten asserts and a program of each kind, and draw the weights."""
-    verifier, weigh, found = UnitTests(timeout=SECONDS), VeRPO(), []
+    verifier, weigh, found = UnitTests(timeout=SECONDS, suite_timeout=TOGETHER), VeRPO(), []
     for row, problem in enumerate(problems()):
         asserts = written_asserts(problem, row, ASSERTS)
         if len(asserts) < FEWEST or len(found) == count:
@@ -64,8 +66,9 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
     single, together = figure.subplots(1, 2)
     rates = [rate for one in found for rate in one["pass_rates"]]
     weights = [weight for one in found for weight in one["weights"]]
-    single.scatter(rates, weights, s=10, alpha=0.5, color=LIGHT["blue"], edgecolors="none")
-    single.set(xlabel="pass rate of a test", ylabel="weight w'", yscale="log")
+    single.set(xlabel="pass rate of a test", ylabel="weight w'", yscale="log", xlim=(-0.02, 1.02))
+    single.set_ylim(min(weights) / 1.5, max(weights) * 1.5)
+    dots(single, np.array(rates), np.array(weights), LIGHT["blue"])
     tenths = [[k for k, rate in enumerate(rates) if min(9, int(rate * 10)) == tenth] for tenth in range(10)]
     middles = [0.05 + tenth / 10 for tenth in range(10)]
     share = [len(k) / len(rates) for k in tenths]
