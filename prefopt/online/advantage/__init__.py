@@ -16,6 +16,7 @@ from prefopt.online.advantage.running_baseline import RunningBaseline
 from prefopt.online.advantage.segment_values import SegmentValues
 from prefopt.online.advantage.step_normalised import StepNormalised
 from prefopt.online.advantage.suite import SuiteAdvantage, TurnSuiteAdvantage
+from prefopt.online.advantage.token_average import TokenAverage
 from prefopt.online.advantage.verdict import Verdict
 from prefopt.online.advantage.virtual_maximum import VirtualMaximum
 
@@ -37,6 +38,7 @@ __all__ = [
     "SegmentValues",
     "StepNormalised",
     "SuiteAdvantage",
+    "TokenAverage",
     "TurnSuiteAdvantage",
     "Verdict",
     "VirtualMaximum",

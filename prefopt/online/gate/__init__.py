@@ -3,6 +3,7 @@
 from prefopt.online.gate.cispo import CISPO
 from prefopt.online.gate.clip import Clip
 from prefopt.online.gate.dual_clip import DualClip
+from prefopt.online.gate.entropy_scored import EntropyScoredClip
 from prefopt.online.gate.geometric_mean import GeometricMean
 from prefopt.online.gate.importance import ImportanceWeighted
 from prefopt.online.gate.log_probability import LogProbability
@@ -17,6 +18,7 @@ __all__ = [
     "VESPO",
     "Clip",
     "DualClip",
+    "EntropyScoredClip",
     "GeometricMean",
     "ImportanceWeighted",
     "LogProbability",
