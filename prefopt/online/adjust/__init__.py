@@ -10,6 +10,7 @@ from prefopt.online.adjust.label_noise import LabelNoise
 from prefopt.online.adjust.length_advantage import LengthAdvantage
 from prefopt.online.adjust.prediction_spread import PredictionSpread
 from prefopt.online.adjust.rank_bonus import RankBonus
+from prefopt.online.adjust.step_shaping import StepShaping
 from prefopt.online.adjust.whitened import Whitened
 from prefopt.online.adjust.whitened_uncertain import WhitenedUncertain
 
@@ -24,6 +25,7 @@ __all__ = [
     "LengthAdvantage",
     "PredictionSpread",
     "RankBonus",
+    "StepShaping",
     "Whitened",
     "WhitenedUncertain",
 ]
