@@ -15,7 +15,8 @@ def group_divergence(vocab_logps: Tensor, mask: Tensor) -> Tensor:
 
     ``m_t`` is the mean over the group's completions of their log-probabilities (a geometric mean, not renormalised);
     a completion that has ended counts as uniform. It is a sum over the vocabulary, no divergence weighted by
-    probability, and grows with V. Positions are independent, so that a caller may give a few at a time: memory is G * T * V.
+    probability, and grows with V. Positions are independent, so that a caller may give a few at a time: memory is
+    G * T * V.
 
     Args:
         vocab_logps: ``(G, T, V)`` log-probabilities of the whole vocabulary, completions of one prompt.

@@ -8,7 +8,7 @@ from prefopt.online.slots import masked
 
 
 def probe_confidence(entropies: Tensor, mask: Tensor) -> Tensor:
-    """Return ``mean_n exp(-mean_l H_{n,l})`` over N probe continuations; ``entropies`` and ``mask`` are ``(..., N, L)``.
+    """Return ``mean_n exp(-mean_l H_{n,l})`` over N probe continuations; both are ``(..., N, L)``.
 
     Reference: SPAE, arXiv 2601.03823.
     """

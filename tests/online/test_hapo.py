@@ -57,12 +57,11 @@ def test_surrogate():
 
 
 def test_survey_uses_tokens_that_take_part():
-    """The scores of one row of five tokens are those above; a padded sixth token of huge entropy changes nothing."""
-    batch = rollouts([1.0, 0.0], lengths=[5, 5])
-    batch = recipes.build("grpo") and batch
-    entropies = torch.stack([ENTROPIES, ENTROPIES])
+    """The scores of a row of five tokens are those above; entropies of a group that is left out change nothing."""
+    batch = rollouts([1.0, 0.0, 1.0, 1.0], [0, 0, 1, 1], [5, 5, 5, 5])
+    entropies = torch.stack([ENTROPIES, ENTROPIES, 100 * ENTROPIES, ENTROPIES])
     objective = recipes.build("hapo", quantile=0.5)
-    outputs = PolicyOutputs(torch.zeros(2, 5), {"entropies": entropies})
+    outputs = PolicyOutputs(torch.zeros(4, 5), {"entropies": entropies})
     refined = objective.refine(batch, objective.prepare(batch), outputs)
     assert refined.carried["gate"][0].tolist() == pytest.approx([-1, -0.5, 0, 0.5, 1])
 

@@ -22,7 +22,7 @@ def turns(rewards, states, groups=None, turn_rewards=None):
 
 
 def test_returns():
-    """Reward 1 at the end of three turns, gamma .95: .9025, .95, 1; a turn's own reward .5 at turn 1: + .5 * .95, .5."""
+    """Reward 1 at the end of three turns, gamma .95: .9025, .95, 1; a reward .5 of turn 1 itself: + .5 * .95, .5."""
     outcome, number = torch.tensor([1.0]), torch.tensor([3])
     assert discounted_returns(outcome, number, 4, 0.95, None)[0].tolist() == pytest.approx([0.9025, 0.95, 1, 0])
     of_turns = torch.tensor([[float("nan"), 0.5, 0.0, 7.0]])

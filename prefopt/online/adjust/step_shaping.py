@@ -44,8 +44,8 @@ class StepShaping(Adjustment):
     step with a potential get its ``f`` and no ``g``.
 
     Attributes:
-        alpha: of the damping. xi: of the progress. saturated: potential from which the answer is settled; the paper does
-            not state it, 0.9 is what its script calls solved.
+        alpha: of the damping. xi: of the progress.
+        saturated: potential from which the answer is settled; not stated, 0.9 is what the paper's script calls solved.
 
     Reference: SPAE, arXiv 2601.03823. That progress is normalised over the whole batch, and what tokens after the last
     step get, is reconstructed.

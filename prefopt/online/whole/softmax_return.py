@@ -32,8 +32,8 @@ class SoftmaxReturn(GroupTerm):
 
     Only the weights and that there are three terms are known; the direction of the KL, the entropy over completions,
     the coefficients and what is normalised are reconstructed. The paper's softmax runs over a batch of trajectories;
-    here over the completions of a prompt, as others do not compete with them. For long completions ``L`` differs by tens
-    of nats and ``w`` holds one completion alone: ``per_token`` (not the paper's) divides ``L`` by the length.
+    here over the completions of a prompt, as others do not compete with them. For long completions ``L`` differs by
+    tens of nats and ``w`` holds one completion alone: ``per_token`` (not the paper's) divides ``L`` by the length.
 
     Attributes:
         entropy, kl: coefficients. per_token: ``L`` is a mean over tokens.
