@@ -15,7 +15,7 @@ from reward_models.verifiable.code_blocks import program_of
 from reward_models.verifiable.grading import Execution, Graded, Job, grade
 from reward_models.verifiable.grading.grade import Mode
 from reward_models.verifiable.pass_scores import SCORES
-from reward_models.verifiable.sandbox import Limits, Sandbox, SandboxUnavailable
+from reward_models.verifiable.sandbox import Limits, RemoteSandbox, Sandbox, SandboxUnavailable
 from reward_models.verifiable.tests_column import RowTests, read_tests
 from reward_models.verifiable.texts import text_of
 
@@ -55,6 +55,8 @@ class UnitTests:
         mode: ``separate`` keeps the verdict out of the program's reach; ``same_process`` does not, for tests that need
             the program's own objects.
         tier: of the sandbox; None = the strongest that works here.
+        remote: address of an executor on another machine that runs the programs instead, see docs/sandbox.md; it grades
+            data tests, and leaves test code unjudged.
         allow_unsafe: run programs without containment where no tier works. They can do whatever you can.
         workers: programs at a time; None = as many as there are cores.
 
@@ -73,6 +75,7 @@ class UnitTests:
     tolerance: float | None = None
     mode: Mode = "separate"
     tier: str | None = None
+    remote: str | None = None
     allow_unsafe: bool = False
     workers: int | None = None
 
@@ -88,12 +91,18 @@ class UnitTests:
             raise ModelError(f"unit_tests: mode '{self.mode}' is unknown; choose one of {', '.join(MODES)}")
         if self.workers is not None and self.workers < 1:
             raise ModelError(f"unit_tests: workers must be at least 1, not {self.workers}")
+        if self.remote is not None and self.tier is not None:
+            raise ModelError("unit_tests: remote and tier exclude each other; give one of them")
         self.sandbox  # noqa: B018  a machine without one is refused now, before any model is loaded
 
     @cached_property
-    def sandbox(self) -> Sandbox:
+    def sandbox(self) -> Sandbox | RemoteSandbox:
         """Where programs run."""
         try:
+            if self.remote is not None:
+                executor = RemoteSandbox(self.remote)
+                executor.check()
+                return executor
             if self.tier is not None:
                 return Sandbox.named(self.tier, allow_unsafe=self.allow_unsafe)
             return Sandbox.best(allow_unsafe=self.allow_unsafe)

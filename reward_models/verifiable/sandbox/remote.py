@@ -14,14 +14,14 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import SplitResult
 
 from reward_models.errors import DataError, ModelError
 from reward_models.http_client import UnreachableError, ask, split_address
 from reward_models.verifiable.sandbox.errors import SandboxUnavailable
 from reward_models.verifiable.sandbox.limits import Limits
-from reward_models.verifiable.sandbox.process import Usage, advance
+from reward_models.verifiable.sandbox.process import Process, Usage, advance
 
 KEY_VARIABLE = "PREFOPT_SANDBOX_KEY"
 MARK = "--- answers ---\n"
@@ -83,9 +83,10 @@ class RemoteSandbox:
         """How long the executor may run a program."""
         return min(limits.wall_seconds, self.longest_run)
 
-    def start(self, program: str, limits: Limits | None = None) -> RemoteProcess:
+    def start(self, program: str, limits: Limits | None = None) -> Process:
         """Prepare a program; it is sent when its input is closed."""
-        return RemoteProcess(self, program, limits or Limits())
+        # Its interface, not its class: nothing of it runs here.
+        return cast(Process, RemoteProcess(self, program, limits or Limits()))
 
     def close(self) -> None:
         """Nothing is kept open."""

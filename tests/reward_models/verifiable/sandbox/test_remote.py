@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from reward_models.errors import ModelError
+from reward_models.verifiable import UnitTests
 from reward_models.verifiable.grading import CallCase, Job, StdinCase, grade
 from reward_models.verifiable.grading.cases import AssertCase
 from reward_models.verifiable.sandbox import Limits, RemoteSandbox, SandboxUnavailable, advance
@@ -217,3 +219,15 @@ def test_grading(executor: Executor) -> None:
     assert [one.cells for one in graded] == [(True,), (False,), (True,), (False,), (None,)]
     assert {one.execution.tier for one in graded} == {"remote"}
     assert graded[-1].execution.status == "infra"
+
+
+def test_unit_tests_at_a_remote_executor(executor: Executor) -> None:
+    """The reward takes the address: a right and a wrong program; a bad address is refused when it is built."""
+    source = UnitTests(remote=executor.url)
+    tests = [[{"function": "one", "args": [], "expected": 1}]] * 2
+    completions = ["```python\ndef one():\n    return 1\n```", "```python\ndef one():\n    return 2\n```"]
+    assert source(["", ""], completions, tests=tests) == [1.0, 0.0]
+    with pytest.raises(ModelError, match="no working executor"):
+        UnitTests(remote="http://127.0.0.1:9")
+    with pytest.raises(ModelError, match="exclude each other"):
+        UnitTests(remote=executor.url, tier="bwrap")
