@@ -12,6 +12,7 @@ from typing import Any
 from prefopt import recipes
 from prefopt.batch import NEEDS
 from prefopt.composition import Objective, Part
+from prefopt.optimisers import OptimiserChoice
 from prefopt.recipes.claims import claim_status
 
 SECTIONS = re.compile(r"\n\s*\n?(Attributes|Args|Arguments|Returns|Raises|References?|Example)s?:", re.IGNORECASE)
@@ -68,17 +69,24 @@ def _empty_slots(built: Any) -> list[str]:
 
 
 def _part_facts(slot: str, part: Any, own_slots: tuple[str, ...]) -> dict[str, Any]:
-    summary = (inspect.getdoc(sys.modules[type(part).__module__]) or "").split("\n", 1)[0]
-    settings = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
+    owner = part.kind if isinstance(part, OptimiserChoice) else type(part)
+    summary = (inspect.getdoc(sys.modules[owner.__module__]) or "").split("\n", 1)[0]
     return {
         "slot": slot,
-        "part": type(part).__name__,
-        "settings": {one.name: _plain(getattr(part, one.name)) for one in settings},
+        "part": owner.__name__,
+        "settings": {name: _plain(value) for name, value in _settings(part).items()},
         "summary": summary,
-        "formula": "\n\n".join([prose(type(part)), *_formulas_within(part)]),
+        "formula": "\n\n".join([prose(owner), *_formulas_within(part)]),
         "arxiv": part.arxiv if isinstance(part, Part) else "",
         "own": slot.split(".")[0] in own_slots,
     }
+
+
+def _settings(part: Any) -> dict[str, Any]:
+    if isinstance(part, OptimiserChoice):
+        return dict(part.settings)
+    fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
+    return {one.name: getattr(part, one.name) for one in fields}
 
 
 def _formulas_within(part: Any) -> list[str]:

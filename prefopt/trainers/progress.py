@@ -122,12 +122,18 @@ def _read_buffer(
 
 
 def _check_state(state: State, initial: State, folder: Path, recipe: str) -> None:
-    if {name: value.shape for name, value in state.items()} != {name: v.shape for name, v in initial.items()}:
+    same_names = state.keys() == initial.keys()
+    if not same_names or not all(_grown_from(initial[name].shape, value.shape) for name, value in state.items()):
         then, now = (", ".join(sorted(names)) or "none" for names in (state, initial))
         raise UserError(
             f"{folder} holds the state of recipe '{recipe}' ({then}), this run's recipe has {now}; resume with the "
             "recipe that wrote it, or start without resuming"
         )
+
+
+def _grown_from(start: torch.Size, now: torch.Size) -> bool:
+    """Whether a state can have become so large: a dimension that starts at 0 grows with what is seen, others stay."""
+    return len(start) == len(now) and all(first in (0, then) for first, then in zip(start, now, strict=True))
 
 
 def _tensors(folder: Path, process: int) -> Path:

@@ -86,3 +86,11 @@ def test_prose_stops_at_the_sections() -> None:
         """
 
     assert prose(Documented) == "``y = 2 x``.\n\nMore of it."
+
+
+def test_an_optimisers_page(capsys: pytest.CaptureFixture[str]) -> None:
+    """Shows the optimiser's formula and settings, not those of the choice that holds it."""
+    (part,) = as_json(capsys, "lift")["composition"]
+    assert part["part"] == "LIFT"
+    assert part["settings"]["interval"] == 400
+    assert "largest |W_r|" in part["formula"].replace("`", "")
