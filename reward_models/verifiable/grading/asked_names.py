@@ -10,6 +10,17 @@ from reward_models.python_source import NO_PYTHON, parse_source
 from reward_models.verifiable.grading.cases import AssertCase, CheckCase
 
 BUILTINS = frozenset(dir(builtins))
+# What tests use without importing it, since in one process with the program its imports would serve.
+TOOLS = {
+    "collections": "Counter OrderedDict defaultdict deque namedtuple",
+    "copy": "copy deepcopy",
+    "datetime": "date datetime timedelta",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+    "math": "ceil exp fabs floor inf isclose isnan log nan pi sqrt",
+    "typing": "Any Dict List Optional Set Tuple Union",
+}
+TOOL_MODULES = {name: module for module, names in TOOLS.items() for name in names.split()}
 
 
 class UnreadableTestError(ValueError):
@@ -22,6 +33,17 @@ def tree_of(source: str) -> ast.Module:
         return parse_source(source)
     except NO_PYTHON as error:
         raise UnreadableTestError(f"the test itself: {type(error).__name__}: {error}") from None
+
+
+def require(case: AssertCase | CheckCase) -> None:
+    """Refuse what cannot be run as a test.
+
+    Raises:
+        UnreadableTestError: with the reason.
+    """
+    tree = tree_of(case.source)
+    if isinstance(case, CheckCase) and "check" not in _bound(tree):
+        raise UnreadableTestError("the test itself: it defines no check(candidate)")
 
 
 def without_stubs(setup: str) -> str:
@@ -52,6 +74,21 @@ def _is_stub(node: ast.stmt) -> bool:
 
 def _does_nothing(node: ast.stmt) -> bool:
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+
+
+def with_tools(cases: Mapping[int, AssertCase | CheckCase], setup: str) -> str:
+    """Return a setup that also imports the ``TOOLS`` that tests use, so that no program can define ``isclose`` for them.
+
+    A name that every case uses, where none uses a name that is no tool, is the task's function and not a tool.
+    """
+    free = [_free(tree_of(case.source)) - BUILTINS - _bound(tree_of(setup)) for case in cases.values()]
+    tools = {name for names in free for name in names & TOOL_MODULES.keys()}
+    if not any(names - TOOL_MODULES.keys() for names in free):
+        tools -= set.intersection(*free) if free else set()
+    tools -= {case.entry_point for case in cases.values() if isinstance(case, CheckCase)}
+    lines = [f"from {TOOL_MODULES[name]} import {name}\n" for name in sorted(tools)]
+    # A setup may begin with imports from __future__, which must stay first.
+    return setup + "\n" + "".join(lines) if lines else setup
 
 
 def names_of(cases: Mapping[int, AssertCase | CheckCase], setup: str) -> dict[int, list[str]]:

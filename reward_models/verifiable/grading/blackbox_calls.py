@@ -49,7 +49,11 @@ def grade_calls(ground: Ground, job: Job, cases: Mapping[int, CallCase]) -> dict
 
 
 def ask_some(ground: Ground, job: Job, cases: Mapping[int, CallCase], cells: dict[int, Cell]) -> None:
-    """Ask one process, in the order of ``cases``, and enter cells up to the one that ended it."""
+    """Ask one process, in the order of ``cases``, and enter cells up to the one that ended it.
+
+    One that ended a process which others had used before (all of them may have printed too much together) is left for
+    the next process, to be its first.
+    """
     tokens = {index: secrets.token_hex(8) for index in cases}
     calls = [(tokens[index], case.function, tuple(case.args), dict(case.kwargs)) for index, case in cases.items()]
     with Conversation(ground, "calls") as program:
@@ -66,7 +70,8 @@ def ask_some(ground: Ground, job: Job, cases: Mapping[int, CallCase], cells: dic
                 cells[index] = LATE
                 return
             except EndedError as error:
-                cells[index] = Cell(error.status, str(error))
+                if index == next(iter(cases)):
+                    cells[index] = Cell(error.status, str(error))
                 return
             cells[index] = judge(case, answer_of(line, tokens[index]))
         try:

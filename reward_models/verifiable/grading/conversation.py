@@ -158,6 +158,7 @@ class Conversation:
             if time.monotonic() >= deadline:
                 raise LateError
             advance([self.process], min(deadline - time.monotonic(), LOOK_AGAIN_SECONDS))
+            self.process.take_answers()
         usage = self.process.usage
         if usage is None or usage.returncode != 0 or usage.infrastructure_error:
             self._raise_end()

@@ -25,10 +25,9 @@ from reward_models.verifiable.grading.cases import (
     StdinCase,
 )
 from reward_models.verifiable.grading.cells import Cell
-from reward_models.verifiable.grading.conversation import Confines, Ground, InfrastructureError
+from reward_models.verifiable.grading.conversation import CancelledError, Confines, Ground
 from reward_models.verifiable.grading.same_process import grade_together
 from reward_models.verifiable.grading.two_process import grade_tests
-from reward_models.verifiable.sandbox.errors import SandboxFailure
 from reward_models.verifiable.sandbox.limits import Limits
 from reward_models.verifiable.sandbox.sandbox import Sandbox
 
@@ -108,7 +107,10 @@ def grade_job(job: Job, ground: Callable[[], Ground], mode: Mode = "separate") -
         place = ground()
         try:
             return summary(job, place, cells_of(place, job, mode), mode)
-        except (InfrastructureError, SandboxFailure, OSError) as error:
+        except CancelledError:
+            raise
+        except Exception as error:
+            # Whatever it is, a program shall not end the run, nor get a verdict from it; the breaker counts it.
             reason = f"{type(error).__name__}: {error}"
     return summary(job, place, [Cell("infra", reason)] * len(job.cases), mode)
 

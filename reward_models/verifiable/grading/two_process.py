@@ -5,7 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 
-from reward_models.verifiable.grading.asked_names import UnreadableTestError, names_of, tree_of, without_stubs
+from reward_models.verifiable.grading.asked_names import (
+    UnreadableTestError,
+    names_of,
+    require,
+    with_tools,
+    without_stubs,
+)
 from reward_models.verifiable.grading.blackbox_calls import ForgeryError, LoadError, receive_loading
 from reward_models.verifiable.grading.cases import AssertCase, CheckCase, Job
 from reward_models.verifiable.grading.cells import LATE, Cell
@@ -33,12 +39,12 @@ def grade_tests(ground: Ground, job: Job, cases: Mapping[int, TestCase]) -> dict
     cells: dict[int, Cell] = {}
     for index, case in cases.items():
         try:
-            tree_of(case.source)
+            require(case)
         except UnreadableTestError as error:
             cells[index] = Cell("ungradable", str(error))
     good = {index: case for index, case in cases.items() if index not in cells}
     try:
-        setup = without_stubs(job.setup)
+        setup = with_tools(good, without_stubs(job.setup))
         names = names_of(good, setup)
     except UnreadableTestError as error:
         return dict.fromkeys(cases, Cell("ungradable", str(error)))
@@ -63,7 +69,10 @@ def run_some(
     names: Mapping[int, list[str]],
     cells: dict[int, Cell],
 ) -> None:
-    """Run cases in order with one pair of processes, and enter cells up to the one that ended either."""
+    """Run cases in order with one pair of processes, and enter cells up to the one that ended either.
+
+    One that ended a process which others had used before is left for the next process, to be its first.
+    """
     tokens = {index: secrets.token_hex(8) for index in cases}
     request = [
         (tokens[index], case.source, getattr(case, "entry_point", None), names[index]) for index, case in cases.items()
@@ -84,7 +93,8 @@ def run_some(
                 cells[index] = LATE
                 return
             except EndedError as error:
-                cells[index] = Cell(error.status, str(error))
+                if index == next(iter(cases)):
+                    cells[index] = Cell(error.status, str(error))
                 return
 
 
@@ -111,6 +121,6 @@ def exchange(program: Conversation, question: str, deadline: float) -> str:
     token = secrets.token_hex(8)
     program.send(f"{token} {question}")
     answer = program.receive(deadline)
-    if not answer.startswith(f"{token} "):
+    if not answer.startswith(f"{token} ") or not answer.isascii():
         raise ForgeryError(f"an answer that nobody asked for: {answer[:80]!r}")
     return answer[len(token) + 1 :]

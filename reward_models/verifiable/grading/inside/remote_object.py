@@ -60,7 +60,8 @@ def number_of(thing: Any) -> int | None:
 class RemoteObject:
     """A function, class or object of the program.
 
-    Whatever would tell it what a test compares it with (``==``, ``<``, ``in``, arithmetic, its hash) is not done.
+    Whatever would tell it what a test compares it with (``<``, ``in``, arithmetic, its own ``==``) is not done. An odd
+    number says that it has no ``==`` of its own; it is then equal to itself alone, which nobody need ask.
     """
 
     def __init__(self, number: int) -> None:
@@ -72,6 +73,19 @@ class RemoteObject:
         if changed:
             renew([arguments, keywords], [changed[0][0], changed[0][1]])
         return result
+
+    def __eq__(self, other: object) -> bool:
+        if not _alone(self):
+            raise untransferable("== of an object of the program")
+        return number_of(self) == number_of(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        if not _alone(self):
+            raise untransferable("the hash of an object of the program")
+        return hash(number_of(self))
 
     def __getattr__(self, name: str) -> Any:
         return ask("attribute", self, name)[0]
@@ -101,6 +115,10 @@ class RemoteObject:
         return ask("builtin", "repr", self)[0]
 
 
+def _alone(thing: RemoteObject) -> bool:
+    return (number_of(thing) or 0) % 2 == 1
+
+
 def _refuse(name: str) -> Any:
     def refuse(self: RemoteObject, *others: Any) -> Any:
         raise untransferable(f"{name} of an object of the program")
@@ -108,7 +126,7 @@ def _refuse(name: str) -> Any:
     return refuse
 
 
-UNTRUSTED = """eq ne lt le gt ge hash contains instancecheck subclasscheck setitem delitem enter exit reduce_ex
+UNTRUSTED = """lt le gt ge contains instancecheck subclasscheck setitem delitem enter exit reduce_ex
 add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow and rand or ror xor rxor iadd
 neg abs int float complex round index"""
 for _name in UNTRUSTED.split():

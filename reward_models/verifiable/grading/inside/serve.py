@@ -26,16 +26,19 @@ class Server:
         self.kept: list[Any] = []
 
     def keep(self, thing: Any) -> int:
-        """Return the number of an object."""
-        for number, known in enumerate(self.kept):
-            if known is thing:
-                return number
-        self.kept.append(thing)
-        return len(self.kept) - 1
+        """Return the number of an object: odd if it is equal to itself alone, so that tests may compare it."""
+        at = next((at for at, known in enumerate(self.kept) if known is thing), len(self.kept))
+        if at == len(self.kept):
+            self.kept.append(thing)
+        return 2 * at + (type(thing).__eq__ is object.__eq__)
+
+    def fetch(self, number: int) -> Any:
+        """Return the object of a number."""
+        return self.kept[number // 2]
 
     def answer(self, text: str) -> str:
         """Do what a message says; return the inside of a JSON list."""
-        what, *details = decode(text, self.kept.__getitem__)
+        what, *details = decode(text, self.fetch)
         try:
             return getattr(self, f"on_{what}")(*details)
         except TooLargeError as error:

@@ -27,10 +27,12 @@ def look_up(names: list[str]) -> dict[str, Any]:
     """Return what the program defines of these names.
 
     A module that it imported is imported here, where its name is the module's own, so that no program can call a
-    module of its choice ``math``.
+    module of its choice ``math``. Names that nobody asked for are not taken.
     """
     found = {}
     for name, kind, what in ask("names", names)[0]:
+        if name not in names:
+            continue
         if kind == "value":
             found[name] = what
         elif what == name and name in sys.stdlib_module_names:

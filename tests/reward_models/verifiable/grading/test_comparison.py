@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from reward_models.verifiable.grading import CallCase
+from reward_models.verifiable.grading.blackbox_calls import ForgeryError, answer_of, judge
 from reward_models.verifiable.grading.comparison import MalformedError, parse, same_output, same_value, too_deep
 from reward_models.verifiable.grading.inside.codec import encode
 
@@ -152,6 +158,26 @@ def test_forged_texts_are_no_values() -> None:
             assert not same_value(expected, parse(text))
     assert not same_value({1, 2}, parse('{"s":[1,1]}'))
     assert not same_value({"a": 1, "b": 1}, parse('{"d":[["a",1],["a",1]]}'))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*"tsfdbcxno", "q"]), inner, min_size=1, max_size=2)
+    ),
+    max_leaves=8,
+)
+EXPECTED = [None, True, 0, 1 << 90, 0.5, "a", b"a", 1j, [], [1], (), {}, {1: [2]}, {"1": 2}, {(1,)}, frozenset({b""})]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(JSON, max_size=4) | JSON, st.sampled_from(EXPECTED))
+def test_no_answer_upsets_the_judge(answer: Any, expected: Any) -> None:
+    """Whatever JSON a program writes is a verdict or a forgery, never another exception; nor is any other text."""
+    for line in (json.dumps(answer), json.dumps(["token", "value", answer]), repr(answer)):
+        with suppress(ForgeryError):
+            assert judge(CallCase("f", expected=expected), answer_of(line, "token")).status in ("ok", "wrong", "error")
 
 
 def test_colliding_keys_cost_no_time() -> None:

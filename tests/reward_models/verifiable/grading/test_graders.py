@@ -208,6 +208,9 @@ def nothing():
         ("assert {Stack([1])}", "ungradable"),
         ("assert add(1, len) == 1", "ungradable"),
         ("assert adder(2)(3) == 5", "ok"),
+        ("assert numbers(3) == [0, 1, 2]", "wrong"),
+        ("assert adder(2) == 5", "wrong"),
+        ("assert add == add and add != sort and len({add, sort, add}) == 2", "ok"),
         ("assert LIMIT == 7 and math.floor(2.5) == 2", "ok"),
         ("assert add.__name__ == 'add'", "ok"),
         ("from solution import add as plus\nassert plus(2, 2) == 4", "ok"),
@@ -260,6 +263,36 @@ def test_builtins_are_the_tests_own() -> None:
     task = "def sum(a, b):\n    return a * b\n"
     assert graded(task, AssertCase("assert sum(2, 3) == 6"), AssertCase("assert sum(1, 1) == 1")).cells == (True, True)
     assert graded(task, CheckCase("def check(candidate):\n    assert candidate(2, 3) == 6\n", "sum")).cells == (True,)
+
+
+def test_tools_are_the_tests_own() -> None:
+    """A program's ``isclose`` or ``Counter`` does not touch a test, unless the task is a function of that name."""
+    liar = "def f(x):\n    return {}\ndef Counter(x):\n    return {}\ndef isclose(a, b):\n    return True\n"
+    assert graded(liar, AssertCase("assert f('aab') == Counter('aab')")).statuses == ("wrong",)
+    assert graded(liar.replace("return {}", "return 1", 1), AssertCase("assert isclose(f(1), 2)")).cells == (False,)
+    honest = "from collections import Counter\ndef f(x):\n    return Counter(x)\n"
+    assert graded(honest, AssertCase("assert f('aab') == Counter('aab')")).cells == (True,)
+    task = "def sqrt(x):\n    return 'mine'\n"
+    assert (
+        graded(task, AssertCase("assert sqrt(4) == 'mine'"), AssertCase("assert sqrt(9) == 'mine'")).cells
+        == (True,) * 2
+    )
+
+
+def test_a_check_without_check_is_ungradable() -> None:
+    """Test code that defines no ``check`` is not the program's fault, even if the program defines one."""
+    code = "def f(x):\n    return 0\ndef check(candidate):\n    pass\n"
+    assert graded(code, CheckCase("def test(candidate):\n    assert candidate(1) == 1\n", "f")).statuses == (
+        "ungradable",
+    )
+
+
+def test_much_output_of_many_calls_is_not_too_much_of_one() -> None:
+    """Forty calls of 64 KB of output and answer each are fine; one call of 2 MB is not."""
+    code = "def f(n):\n    print('x' * n)\n    return 'y' * (n // 2)\n"
+    calls = [CallCase("f", (65_536,), expected="y" * 32_768)] * 40
+    result = graded(code, *calls, CallCase("f", (2_000_000,), expected="y" * 1_000_000))
+    assert result.statuses == ("ok",) * 40 + ("output_limit",)
 
 
 def test_test_code_that_ends_a_process_costs_its_own_cell() -> None:

@@ -28,7 +28,7 @@ from reward_models.verifiable.grading import (
     two_process,
 )
 from reward_models.verifiable.grading.program import program
-from tests.reward_models.verifiable.grading.hostile import BY_ORDER, FORGE, HOSTILE, ORDERED, SECRET, WRONG
+from tests.reward_models.verifiable.grading.hostile import BY_ORDER, FORGE, FRAMES, HOSTILE, ORDERED, SECRET, WRONG
 from tests.reward_models.verifiable.grading.tiers import quickest
 
 ADD: list[Case] = [CallCase("add", pair, expected=sum(pair)) for pair in ((2, 3), (10, 20))]
@@ -172,7 +172,7 @@ def test_objects_are_not_asked_for_their_equality(without_inside: Callable[..., 
 
 def test_a_test_that_swallows_everything_is_ungradable(without_inside: Callable[..., None]) -> None:
     """``except BaseException`` hides that a comparison was impossible; the grader remembers."""
-    code = "class Yes:\n    pass\ndef add(a, b):\n    return Yes()\n"
+    code = "class Yes:\n    def __eq__(self, other):\n        return True\ndef add(a, b):\n    return Yes()\n"
     cases: list[Case] = [AssertCase("try:\n    assert add(2, 3) == 5\nexcept BaseException:\n    pass")]
     assert run(code, cases).cells == (None,)
     without_inside("tests", ("STUCK.append(reason)", "pass"))
@@ -205,7 +205,7 @@ def test_helpers_are_the_tests_own(without: Callable[..., None], without_inside:
     code = "def poly(x):\n    return 0\ndef root():\n    return 99\n"
     cases: list[Case] = [CheckCase("def check(candidate):\n    assert abs(poly(candidate())) < 1e-4\n", "root")]
     assert run(code, cases, setup).cells == (False,)
-    without(asked_names, "_bound", lambda tree: set())
+    without(asked_names, "_bound", lambda tree: {"check"})
     without_inside("tests", ("if name == entry_point or name not in known", ""))
     assert run(code, cases, setup).cells == (True,)
 
@@ -217,6 +217,19 @@ def test_modules_are_the_tests_own(without_inside: Callable[..., None]) -> None:
     assert run(code, cases).cells == (False,)
     checks, imports = "what == name and name in sys.stdlib_module_names", "__import__(name)"
     without_inside("tests", (checks, "True"), (imports, "__import__(what)"))
+    assert run(code, cases).cells == (True,)
+
+
+def test_no_names_that_nobody_asked_for(without_inside: Callable[..., None]) -> None:
+    """A program that answers a question for ``add`` with an ``abs`` of its own, too."""
+    code = (
+        FRAMES + "Server = found('Server')\nnames = Server.on_names\n"
+        "Server.on_names = lambda self, asked: names(self, [*asked, 'abs'])\n"
+        "def abs(x):\n    return 0\ndef add(a, b):\n    return -1\n"
+    )
+    cases: list[Case] = [AssertCase("assert abs(add(2, 3) - 5) < 1")]
+    assert run(code, cases).cells == (False,)
+    without_inside("tests", ("if name not in names", "if False"))
     assert run(code, cases).cells == (True,)
 
 

@@ -144,7 +144,7 @@ def test_the_breaker_counts_over_calls_and_forgets() -> None:
 
 def test_an_ungradable_test_is_not_the_sandboxes_fault() -> None:
     """Sixty programs with objects that can't be compared stop nothing."""
-    code = "class A:\n    pass\ndef f():\n    return A()\n"
+    code = "class A:\n    def __eq__(self, other):\n        return True\ndef f():\n    return A()\n"
     jobs = [Job(code + f"# {n}\n", [AssertCase("assert f() == 1")]) for n in range(60)]
     assert all(one.cells == (None,) for one in grade(jobs, quickest(), breaker=Breaker(), cache=None))
 
