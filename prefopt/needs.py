@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
@@ -35,6 +35,11 @@ def _needs() -> dict[str, Need]:
             "Monte Carlo value of the prefix before the token, NaN where nothing was cut",
             "extra rollouts from each cut point",
         ),
+        "expert_logps": (
+            "log-probability under the behaviour policy of the expert's token at the same position, given the expert's "
+            "text so far; NaN after its end",
+            "one forward pass over an expert's answer for each prompt",
+        ),
         "group_divergence": (
             "how far the behaviour policy's next-token distributions of the prompt's completions lie apart at the "
             "position, see prefopt.online.group_divergence",
@@ -58,7 +63,7 @@ def _needs() -> dict[str, Need]:
     rollout_rows = {
         "accuracy": "share of the verifier's checks passed, in [0, 1]",
         "truncated": "the completion was cut at the length limit",
-        "from_expert": "the completion was written by an expert",
+        "from_expert": "the row is an expert's answer to the prompt, beside the policy's own in its group",
         "from_replay": "the completion comes from a replay buffer",
         "predicted_starts": "start of the interval that the completion names, NaN where it names none",
         "predicted_ends": "end of that interval",
@@ -68,7 +73,13 @@ def _needs() -> dict[str, Need]:
         "retry_from_step": "step from which the completion was retried",
         "weight_lag": "weight versions between the one that the completion was begun with and the newest one",
         "prompt_solve_rate": "share of a fixed policy's attempts at the prompt that solved it, measured beforehand",
-        "squared_gradient_norms": "squared norm of the row's score function",
+        "squared_gradient_norms": "squared norm of the gradient of the completion's log-probability, or the proxy "
+        "sum_t (1 - 2 p_t + sum_v p_v^2)",
+    }
+    rollout_costs = {
+        "resampled_answers": "M continuations of each completion",
+        "prompt_logps": "the head on the prompt's tokens, too",
+        "squared_gradient_norms": "the proxy: fused with the log-probabilities",
     }
     policy = {
         "policy.entropies": (
@@ -119,6 +130,7 @@ def _needs() -> dict[str, Need]:
     needs = {name: Need("rollouts", "(B, T)", *about) for name, about in rollout_tokens.items()}
     needs |= {name: Need("rollouts", shape, meaning) for name, (shape, meaning) in rollout_lists.items()}
     needs |= {name: Need("rollouts", "(B,)", meaning) for name, meaning in rollout_rows.items()}
+    needs |= {name: replace(needs[name], cost=cost) for name, cost in rollout_costs.items()}
     needs["reference_answer_mask"] = Need("rollouts", "(P, T')", "tokens of each prompt's reference answer", "", True)
     needs["reference_answer_rewards"] = Need("rollouts", "(P,)", "reward of each prompt's reference answer", "", True)
     needs["hidden_states"] = Need(
