@@ -6,19 +6,17 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
-from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from prefopt.report.palette import LIGHT
-from prefopt.report.plots.canvas import dots
 from reward_models.verifiable import UnitTests, VeRPO
 from reward_models.verifiable.pass_matrix import pass_matrix
 from scripts.bench.harness import RESULTS
 from scripts.verifiable_real.programs import cut, problems, written, written_asserts
 
 PROBLEMS, ASSERTS, FEWEST, SECONDS, TOGETHER = 24, 40, 10, 1.0, 10.0
-PLOT = RESULTS / "verpo_weights.svg"
+PLOT = RESULTS / "verpo_weights.png"
 
 
 def measure(count: int = PROBLEMS, plot: Path = PLOT) -> dict[str, Any]:
@@ -62,13 +60,12 @@ def measure(count: int = PROBLEMS, plot: Path = PLOT) -> dict[str, Any]:
 def draw(found: list[dict[str, Any]], path: Path) -> None:
     """Left: each test's weight against its pass rate. Right: what all tests of a tenth of pass rates weigh together."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    FigureCanvasSVG(figure)
+    FigureCanvasAgg(figure)
     single, together = figure.subplots(1, 2)
     rates = [rate for one in found for rate in one["pass_rates"]]
     weights = [weight for one in found for weight in one["weights"]]
-    single.set(xlabel="pass rate of a test", ylabel="weight w'", yscale="log", xlim=(-0.02, 1.02))
-    single.set_ylim(min(weights) / 1.5, max(weights) * 1.5)
-    dots(single, np.array(rates), np.array(weights), LIGHT["blue"])
+    single.scatter(rates, weights, s=10, alpha=0.5, color=LIGHT["blue"], edgecolors="none")
+    single.set(xlabel="pass rate of a test", ylabel="weight w'", yscale="log")
     tenths = [[k for k, rate in enumerate(rates) if min(9, int(rate * 10)) == tenth] for tenth in range(10)]
     middles = [0.05 + tenth / 10 for tenth in range(10)]
     share = [len(k) / len(rates) for k in tenths]
@@ -77,4 +74,4 @@ def draw(found: list[dict[str, Any]], path: Path) -> None:
     together.bar([x + 0.02 for x in middles], weight, 0.04, color=LIGHT["vermilion"], label="share of the weight")
     together.set(xlabel="pass rate of a test")
     together.legend(frameon=False)
-    figure.savefig(path, format="svg", metadata={"Date": None})
+    figure.savefig(path, dpi=110)
