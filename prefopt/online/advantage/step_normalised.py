@@ -28,7 +28,7 @@ class StepNormalised(Advantage):
     """
 
     ddof: int = 1
-    eps: float = 1e-4
+    eps: float = 1e-6
     needs: ClassVar[frozenset[str]] = frozenset({"step_rewards", "step_ids"})
     arxiv: ClassVar[str] = "2402.03300"
     group_relative: ClassVar[bool] = True

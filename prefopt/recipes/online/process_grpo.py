@@ -17,7 +17,7 @@ from prefopt.recipes.registry import recipe
     claim="Rewards of single steps learn faster than the outcome's.",
 )
 def process_grpo(
-    clip_low: float = 0.2, clip_high: float = 0.2, beta: float = 0.0, ddof: int = 1, eps: float = 1e-4
+    clip_low: float = 0.2, clip_high: float = 0.2, beta: float = 0.0, ddof: int = 1, eps: float = 1e-6
 ) -> OnlineObjective:
     """GRPO on step rewards: z-scores over all steps of the group, summed over the steps to come."""
     return OnlineObjective(
