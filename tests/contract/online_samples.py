@@ -43,6 +43,11 @@ def _halves(generator: Generator, shape: tuple[int, ...]) -> Tensor:
     return (torch.arange(shape[1]) >= (shape[1] + 1) // 2).long().expand(shape).contiguous()
 
 
+def _one_in_four(generator: Generator, shape: tuple[int, ...]) -> Tensor:
+    """The last row of each group of four."""
+    return torch.arange(shape[0]) % 4 == 3
+
+
 def _few(generator: Generator, shape: tuple[int, ...]) -> Tensor:
     return torch.randint(0, 3, shape, generator=generator)
 
@@ -55,6 +60,7 @@ def _rather_true(generator: Generator, shape: tuple[int, ...]) -> Tensor:
 DRAWS: dict[str, Callable[[Generator, tuple[int, ...]], Tensor]] = {
     "ref_logps": _log_probabilities,
     "sampler_logps": _log_probabilities,
+    "expert_logps": _log_probabilities,
     "prompt_logps": _log_probabilities,
     "token_ids": _few,
     "turn_ids": _halves,
@@ -66,7 +72,7 @@ DRAWS: dict[str, Callable[[Generator, tuple[int, ...]], Tensor]] = {
     "test_results": _verdict,
     "turn_test_results": _verdict,
     "truncated": _coin,
-    "from_expert": _coin,
+    "from_expert": _one_in_four,
     "from_replay": _coin,
     "prompt_mask": _rather_true,
     "reference_answer_mask": _rather_true,

@@ -4,6 +4,7 @@ from prefopt.online.adjust.asymmetry import Asymmetry
 from prefopt.online.adjust.confidence import ConfidenceGap
 from prefopt.online.adjust.difficulty import Difficulty
 from prefopt.online.adjust.entropy_modulation import EntropyModulation
+from prefopt.online.adjust.imitation_term import ImitationTerm
 from prefopt.online.adjust.interval_confidence import IntervalConfidence
 from prefopt.online.adjust.kl_to_go import KLToGo
 from prefopt.online.adjust.label_noise import LabelNoise
@@ -19,6 +20,7 @@ __all__ = [
     "ConfidenceGap",
     "Difficulty",
     "EntropyModulation",
+    "ImitationTerm",
     "IntervalConfidence",
     "KLToGo",
     "LabelNoise",

@@ -11,6 +11,7 @@ from prefopt.online.advantage.group_normalised import GroupNormalised
 from prefopt.online.advantage.hierarchical import HierarchicalTurns
 from prefopt.online.advantage.leave_one_out import LeaveOneOut
 from prefopt.online.advantage.mean_absolute import MeanAbsoluteNormalised
+from prefopt.online.advantage.own_group import OwnGroup
 from prefopt.online.advantage.raw_reward import RawReward
 from prefopt.online.advantage.running_baseline import RunningBaseline
 from prefopt.online.advantage.segment_values import SegmentValues
@@ -33,6 +34,7 @@ __all__ = [
     "HierarchicalTurns",
     "LeaveOneOut",
     "MeanAbsoluteNormalised",
+    "OwnGroup",
     "RawReward",
     "RunningBaseline",
     "SegmentValues",

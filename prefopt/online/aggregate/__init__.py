@@ -1,5 +1,6 @@
 """Aggregations: how the tokens of a generation batch are weighted in the loss."""
 
+from prefopt.online.aggregate.by_origin import HybridSum, PromptMean
 from prefopt.online.aggregate.constant_length import ConstantLength
 from prefopt.online.aggregate.delta_l import DeltaL
 from prefopt.online.aggregate.sequence_mean import SequenceMean
@@ -7,4 +8,13 @@ from prefopt.online.aggregate.sequence_sum import SequenceSum
 from prefopt.online.aggregate.token_mean import TokenMean
 from prefopt.online.aggregate.uncertain_mean import UncertainMean
 
-__all__ = ["ConstantLength", "DeltaL", "SequenceMean", "SequenceSum", "TokenMean", "UncertainMean"]
+__all__ = [
+    "ConstantLength",
+    "DeltaL",
+    "HybridSum",
+    "PromptMean",
+    "SequenceMean",
+    "SequenceSum",
+    "TokenMean",
+    "UncertainMean",
+]

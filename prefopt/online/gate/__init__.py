@@ -10,6 +10,7 @@ from prefopt.online.gate.log_probability import LogProbability
 from prefopt.online.gate.no_surrogate import NoSurrogate
 from prefopt.online.gate.sapo import SAPO
 from prefopt.online.gate.second_moment import SecondMomentClip
+from prefopt.online.gate.unified import UnifiedEstimator
 from prefopt.online.gate.vespo import VESPO
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "LogProbability",
     "NoSurrogate",
     "SecondMomentClip",
+    "UnifiedEstimator",
 ]

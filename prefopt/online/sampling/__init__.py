@@ -1,6 +1,7 @@
 """Which rows of a generation batch are kept."""
 
 from prefopt.online.sampling.accuracy_history import accuracy_spread
+from prefopt.online.sampling.demonstration_switch import DemonstrationSwitch
 from prefopt.online.sampling.finished import FinishedCompletions
 from prefopt.online.sampling.informative import InformativeGroups
 from prefopt.online.sampling.max_lag import MaxLag, weight_lag
@@ -11,6 +12,7 @@ from prefopt.online.sampling.unsolved import UnsolvedGroups
 
 __all__ = [
     "ByOutcome",
+    "DemonstrationSwitch",
     "FinishedCompletions",
     "InformativeGroups",
     "MaxLag",
