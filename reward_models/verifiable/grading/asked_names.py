@@ -77,14 +77,14 @@ def _does_nothing(node: ast.stmt) -> bool:
 
 
 def with_tools(cases: Mapping[int, AssertCase | CheckCase], setup: str) -> str:
-    """Return a setup that also imports the ``TOOLS`` that tests use, so that no program can define ``isclose`` for them.
+    """Return a setup that also imports the ``TOOLS`` that tests use: no program can define ``isclose`` for them.
 
     A name that every case uses, where none uses a name that is no tool, is the task's function and not a tool.
     """
-    free = [_free(tree_of(case.source)) - BUILTINS - _bound(tree_of(setup)) for case in cases.values()]
+    free: list[set[str]] = [_free(tree_of(case.source)) - BUILTINS - _bound(tree_of(setup)) for case in cases.values()]
     tools = {name for names in free for name in names & TOOL_MODULES.keys()}
-    if not any(names - TOOL_MODULES.keys() for names in free):
-        tools -= set.intersection(*free) if free else set()
+    if free and not any(names - TOOL_MODULES.keys() for names in free):
+        tools -= free[0].intersection(*free)
     tools -= {case.entry_point for case in cases.values() if isinstance(case, CheckCase)}
     lines = [f"from {TOOL_MODULES[name]} import {name}\n" for name in sorted(tools)]
     # A setup may begin with imports from __future__, which must stay first.
