@@ -9,27 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 from prefopt import recipes
-from prefopt.batch import NEEDS
 from prefopt.errors import UserError
 from prefopt.online.method import OnlineMethod
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.policies import check_policy
 from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.supply.plan import check_settings, supplied, why_lacking
 from prefopt.trainers.verdicts import gives
 
 logger = logging.getLogger(__name__)
-
-SUPPLIED = frozenset({"ref_logps", "entropies", "truncated", "policy.entropies"})
-TURNS = ("tools", "environment_factory", "rollout_func")
-LACKING = {
-    "sampler_logps": "which the sampler gives only with use_vllm: true or a rollout_func; choose another part",
-    "test_results": "which only a reward source with a method `results` gives; add unit_tests to `rewards`",
-    "turn_ids": "which exist only with `tools`, an `environment_factory`, or a `rollout_func` that returns `env_mask`; "
-    "without one a completion is a single turn",
-    "turn_test_results": "which only a reward source with a method `results` or `turn_results` gives; add unit_tests "
-    "to `rewards`",
-}
-"""What a run gives in some cases only: when, and how to mend it."""
 
 
 def compose(
@@ -109,29 +97,27 @@ def with_length(objective: OnlineMethod, longest: int) -> OnlineMethod:
     return replace(objective, **filled) if filled else objective
 
 
-def supplied(config: OnlineConfig, sources: Sequence[RewardSource], other: Mapping[str, Any]) -> frozenset[str]:
-    """Return the names of all inputs that a run can give; ``other`` are the arguments that go to TRL's trainer."""
-    several_turns = any(other.get(name) is not None for name in TURNS)
-    given = {
-        "sampler_logps": config.use_vllm or other.get("rollout_func") is not None,
-        "test_results": any(gives(source, "results") for source in sources),
-        "turn_test_results": any(gives(source, "results", "turn_results") for source in sources),
-        "turn_ids": several_turns,
-    }
-    return SUPPLIED | {name for name, there in given.items() if there}
-
-
 def check_objective(objective: OnlineMethod, group: int, given: frozenset[str]) -> None:
     """Raise ``UserError`` where the trainer cannot serve the objective: which part, what it lacks, and the fix."""
     for slot, part in objective.parts():
         for name in sorted(part.needs - given):
-            meaning = f"{NEEDS[name].meaning}, which online training does not supply" if name in NEEDS else "unknown"
-            reason = LACKING.get(name, f"{meaning}; choose another part for `{slot}`")
+            reason = why_lacking(name, slot)
             raise UserError(f"{slot}={type(part).__name__} needs '{name}': {reason}")
     if group == 1 and objective.group_relative:
         raise UserError(
             f"num_generations=1: {_judge(objective)} compares a completion with others of its prompt; "
             "raise num_generations to at least 2, or take a recipe without a group baseline, such as reinforce"
+        )
+
+
+def check_whole_groups(objective: OnlineMethod, config: OnlineConfig) -> None:
+    """Raise ``UserError`` where the loss compares the completions of a prompt and a micro-batch would split them."""
+    rows, group = config.per_device_train_batch_size, config.num_generations
+    if objective.whole_groups and rows % group:
+        raise UserError(
+            f"{objective.recipe or type(objective).__name__} compares the completions of a prompt with each other in "
+            f"the loss, and per_device_train_batch_size={rows} does not hold whole groups of num_generations={group}; "
+            f"set it to a multiple of {group}, with a token_budget where that is more than the memory takes"
         )
 
 
@@ -149,7 +135,9 @@ def choose_objective(
         sources: the reward sources. other: arguments that go to TRL's trainer.
     """
     chosen = compose(objective or config.recipe, config.recipe_settings, config.weighting)
-    check_objective(chosen, config.num_generations, supplied(config, sources, other))
+    check_objective(chosen, config.num_generations, supplied(chosen, config, sources, other))
+    check_whole_groups(chosen, config)
+    check_settings(chosen, config)
     with_weights(chosen, [weight for source in sources for weight in source.weights])
     if config.reference_model is not None:
         if "ref_logps" not in chosen.needs:

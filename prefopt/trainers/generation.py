@@ -31,7 +31,6 @@ TOKENS = (
     "sampling_per_token_logps",
     "importance_sampling_ratio",
 )
-VERDICTS = ("test_results", "turn_test_results")
 
 
 def completion_mask(batch: Mapping[str, Any]) -> Tensor:
@@ -53,19 +52,27 @@ def gather_rollouts(
     """
 
     def everywhere(values: Tensor, filler: float = 0) -> Tensor:
+        truth = values.dtype == torch.bool
         if accelerator.num_processes > 1:
+            values = values.to(torch.uint8) if truth else values
             for dimension in range(1, values.ndim):
                 values = accelerator.pad_across_processes(values.contiguous(), dim=dimension, pad_index=filler)
-            values = accelerator.gather(values)
-        return values.detach().cpu()
+            values = accelerator.gather(values.contiguous())
+        return (values.bool() if truth else values).detach().cpu()
 
+    def of(name: str, values: Tensor) -> Tensor:
+        # A list may be longer on another process: what is not there is no number.
+        ragged = values.is_floating_point() and not NEEDS[name].shape.startswith("(B, T")
+        gathered = everywhere(values, torch.nan if ragged else 0)
+        return gathered[first_of_groups(numbers)] if NEEDS[name].per_group else gathered
+
+    numbers = torch.arange(len(rewards)) // group
     return Rollouts(
-        group=torch.arange(len(rewards)) // group,
-        mask=everywhere(mask.int()).bool(),
+        group=numbers,
+        mask=everywhere(mask),
         rewards=rewards.detach().float().cpu(),
         logps=everywhere(logps.float()),
-        # A test that only another process's problems have is one without a verdict here.
-        extras={name: everywhere(values, torch.nan if name in VERDICTS else 0) for name, values in extras.items()},
+        extras={name: of(name, values) for name, values in extras.items()},
     )
 
 

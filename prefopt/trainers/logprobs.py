@@ -84,9 +84,7 @@ def _whole(
     temperature: float, statistics: frozenset[str], top: int,
 ) -> dict[str, Tensor]:  # fmt: skip
     """The same for small vocabularies, with the whole distribution."""
-    z = torch.nn.functional.linear(states, weight.to(states.dtype), None if bias is None else bias.to(states.dtype))
-    z = z.to(torch.promote_types(states.dtype, torch.float32)) * scale
-    z = (z if softcap is None else softcap * (z / softcap).tanh()) / temperature
+    z = _head(states, weight, bias, scale, softcap, temperature)
     log_p = z.log_softmax(-1)
     found = {"logps": log_p.gather(-1, targets[:, None])[:, 0], "vocab_logps": log_p}
     found["entropies"] = -torch.linalg.vecdot(log_p.exp(), log_p)
@@ -127,8 +125,9 @@ def attach_tree_head(model: Any) -> None:
     It returns what `next_token_statistics` gives for the response tokens of the trees, ``(M,)`` or ``(M, ...)`` each,
     which `TreeBatch.by_response` lays out by response, and more of the position that predicts a token: ``hidden``, its
     last hidden state ``(M, H)``; ``values``, what the critic attached to the model says of it ``(M,)``, which moves the
-    critic alone; ``router_probs``, the experts' probabilities there ``(M, layers, experts)``. Every other call goes where it went before. Attach it to the bare
-    model, before PEFT, DDP or FSDP wrap it, so that their hooks run; once is enough.
+    critic alone; ``router_probs``, the experts' probabilities there ``(M, layers, experts)``. Every other call goes
+    where it went before. Attach it to the bare model, before PEFT, DDP or FSDP wrap it, so that their hooks run; once
+    is enough.
 
     Raises:
         UserError: an adapter on the head, whose part of the logits would be missing.
@@ -166,10 +165,27 @@ def attach_tree_head(model: Any) -> None:
         states, targets = states.to(weight.device), targets.to(weight.device)
         with maybe_gather_lm_head_ctx(weight, bias):
             of_head = [name for name in statistics if name not in BESIDE]
-            rule = {"scale": scale, "softcap": softcap, "temperature": temperature, "top": top}
+            rule: dict[str, Any] = {"scale": scale, "softcap": softcap, "temperature": temperature, "top": top}
             return beside | next_token_statistics(states, targets, weight, bias, of_head, **rule)
 
     model.forward = MethodType(forward, model)
+
+
+def distributions(model: Any, states: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return log-probabilities of the whole vocabulary ``(..., V)``, as a model's head makes them of ``(..., d)``."""
+    head = _plain_head(model)
+    weight, bias = (part.full_tensor() if isinstance(part, DTensor) else part for part in (head.weight, head.bias))
+    scale, softcap = logit_transform(model.config)
+    with maybe_gather_lm_head_ctx(weight, bias):
+        return _head(states.to(weight.device), weight, bias, scale, softcap, temperature).log_softmax(-1)
+
+
+def _head(
+    states: Tensor, weight: Tensor, bias: Tensor | None, scale: float, softcap: float | None, temperature: float
+) -> Tensor:
+    z = torch.nn.functional.linear(states, weight.to(states.dtype), None if bias is None else bias.to(states.dtype))
+    z = z.to(torch.promote_types(states.dtype, torch.float32)) * scale
+    return (z if softcap is None else softcap * (z / softcap).tanh()) / temperature
 
 
 def _router_probabilities(trees: TreeBatch, seen: Any) -> Tensor:

@@ -20,9 +20,11 @@ from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.online_trainer import HISTORY, OnlineTrainer
 from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer
 from prefopt.trainers.progress import newest_checkpoint
-from prefopt.trainers.prompts import check_columns, check_lengths
+from prefopt.trainers.prompts import check_columns, check_lengths, check_supplied
 from prefopt.trainers.reward_source import RewardSource
 from prefopt.trainers.sources import read_sources
+from prefopt.trainers.supply.inputs import read_inputs
+from prefopt.trainers.supply.plan import check_shape, wanted_columns
 from reward_models.backbones import position_limit
 from reward_models.data import load_prompts
 
@@ -88,7 +90,7 @@ def align_online(
         raise UserError("a model in memory needs its tokenizer: align_online(model, ..., tokenizer=...)")
     sources = read_sources(rewards)
     rollouts = other.get("rollout_func") is not None
-    choose_objective(config, objective, sources, other)
+    chosen = choose_objective(config, objective, sources, other)
     if not in_memory:
         check_policy(model)
     # One after the other, as all processes may write the same file of bad rows.
@@ -97,15 +99,17 @@ def align_online(
         held_out = None if evaluation is None else _prompts(evaluation, config, on_bad_row, "evaluation")
     for rows, name in ((prompts, "the training data"), (held_out, "the evaluation data")):
         check_columns(rows, sources, name, skip=rollouts)
+        check_supplied(rows, wanted_columns(read_inputs(config.inputs, chosen.needs), config), name)
     tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
     shape = model.config if in_memory else AutoConfig.from_pretrained(check_policy(model))
+    check_shape(chosen, shape)
     limits = (tokenizer, position_limit(tokenizer, shape), config.max_completion_length, on_bad_row)
     too_long = Path(config.output_dir)
     with config.main_process_first(desc="measuring prompts"):
         prompts = check_lengths(prompts, *limits, too_long / "quarantine_training_length.jsonl")
         held_out = check_lengths(held_out, *limits, too_long / "quarantine_evaluation_length.jsonl")
     _check_size(prompts, config)
-    _check_evaluation(held_out, config)
+    _check_evaluation(held_out, config, chosen.whole_groups)
     set_seed(config.seed)
     own_loading = in_memory or config.model_init_kwargs
     policy = model if own_loading else load_policy(model, dtype)
@@ -133,9 +137,9 @@ def _check_size(prompts: Any, config: OnlineConfig) -> None:
         )
 
 
-def _check_evaluation(held_out: Any, config: OnlineConfig) -> None:
+def _check_evaluation(held_out: Any, config: OnlineConfig, whole_groups: bool) -> None:
     group = config.num_generations_eval or config.num_generations
-    rows = config.per_device_eval_batch_size * config.world_size
+    rows = config.per_device_eval_batch_size * (1 if whole_groups else config.world_size)
     if held_out is not None and rows % group:
         raise UserError(
             f"an evaluation batch of {rows} completions does not divide into groups of {group}; set "

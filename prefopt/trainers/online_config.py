@@ -12,6 +12,7 @@ from trl import GRPOConfig
 from prefopt.errors import UserError
 from prefopt.trainers.adapters import AdapterArguments
 from prefopt.trainers.optimiser import OptimiserArguments
+from prefopt.trainers.supply.settings import SupplyArguments
 from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget
 from reward_models.attention_choice import ATTENTION_HELP, check_attention
 
@@ -50,7 +51,7 @@ IDLE: dict[str, str] = {
 
 
 @dataclass
-class OnlineConfig(AdapterArguments, OptimiserArguments, GRPOConfig):
+class OnlineConfig(AdapterArguments, OptimiserArguments, SupplyArguments, GRPOConfig):
     """TRL's GRPOConfig for generation and training; advantages, weights and loss come from the recipe.
 
     A loss setting of TRL that is changed from its default is refused, as it would have no effect.
@@ -69,9 +70,6 @@ class OnlineConfig(AdapterArguments, OptimiserArguments, GRPOConfig):
     reference_model: str | None = field(
         default=None,
         metadata={"help": "folder of the reference policy, where a part needs one; unset: the weights at the start"},
-    )
-    top_logits: int = field(
-        default=50, metadata={"help": "largest logits kept of each token, where a part reads policy.top_logits"}
     )
     max_unscored: float = field(
         default=0.05, metadata={"help": "stop when a source leaves more than this share of completions unscored ..."}

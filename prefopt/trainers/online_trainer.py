@@ -25,14 +25,19 @@ from prefopt.trainers.history import HistoryFile, Tally
 from prefopt.trainers.model_card import model_card
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.optimiser import use_optimiser
-from prefopt.trainers.prompts import check_columns
+from prefopt.trainers.prompts import check_columns, check_supplied
 from prefopt.trainers.reference import Reference
 from prefopt.trainers.reward_source import RewardSource
 from prefopt.trainers.scoring import Scorer
 from prefopt.trainers.sources import check_names, read_sources
 from prefopt.trainers.supply.behaviour import Behaviour
+from prefopt.trainers.supply.critic import attach_critic, load_critic, own_rate, save_critic, without_critic
 from prefopt.trainers.supply.current import Current
+from prefopt.trainers.supply.inputs import read_inputs
+from prefopt.trainers.supply.plan import check_shape, wanted_columns
 from prefopt.trainers.supply.refine import on_device, refined
+from prefopt.trainers.supply.steps import Splitter
+from prefopt.trainers.supply.texts import answer_ids
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer, require_tested_version
 from prefopt.trainers.unscored import UnscoredLimit
 from reward_models.attention_choice import use_attention
@@ -73,8 +78,10 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         sources = read_sources(rewards)
         rollouts = other.get("rollout_func") is not None
         chosen = choose_objective(args, objective, sources, other)
+        inputs = read_inputs(args.inputs, chosen.needs)
         for data, name in ((train_dataset, "the training data"), (eval_dataset, "the evaluation data")):
             check_columns(data, sources, name, skip=rollouts)
+            check_supplied(data, wanted_columns(inputs, args), name)
         if not sources and other.get("environment_factory") is None:
             raise UserError("`rewards` is empty: name at least one reward source")
         adapter = peft_config or args.lora()
@@ -92,12 +99,15 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         )
         if args.attention != "auto" or args.use_vllm or rollouts:
             use_attention(self.model, args.attention, args.device, None, training=True)
+        check_shape(chosen, self.model.config)
         use_optimiser(self)
         # Environments bring rewards of their own, which TRL has appended: None where a row has another environment.
         own = list(zip(self.reward_funcs, self.reward_func_names, strict=True))[len(columns) :]
         sources += [RewardSource(function, (name,), may_abstain=True) for function, name in own]
         check_names(sources)
-        self.scorer = Scorer(sources, UnscoredLimit(args.max_unscored, args.unscored_window), chosen.needs)
+        limit = UnscoredLimit(args.max_unscored, args.unscored_window)
+        splitter = None if args.steps is None else Splitter.of(args.steps)
+        self.scorer = Scorer(sources, limit, chosen.needs, inputs, splitter, self.tokenizer)
         self._results: dict[str, Tensor] = {}
         tell_unread_rewards(chosen, sources)
         self.objective = with_length(with_weights(chosen, self.scorer.weights), args.max_completion_length)
@@ -111,6 +121,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         if "ref_logps" in self.objective.needs:
             fresh = adapter is not None and is_peft_model(self.model)
             self.reference = Reference(self, args.reference_model, fresh)
+        self.critic = attach_critic(self) if "policy.values" in self.objective.needs else None
         self.behaviour, self.current = Behaviour(self), Current(self)
         show_brief_lines(self)
         self.add_callback(_AdvanceState(self))
@@ -131,9 +142,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
 
     def prepare_generation(self, rows: list[dict[str, Any]], batch: dict[str, Any], rewards: Tensor) -> dict[str, Any]:
         """Run ``prepare`` over the rows of all processes; keep this process's part in the batch."""
-        mask = completion_mask(batch)
-        group = self.num_generations if self.mode == "train" else self.num_generations_eval
-        rollouts, prepared = self._prepared(batch, mask, rewards, group)
+        rollouts, prepared = self._prepared(rows, batch, rewards, self.group_size)
         own = slice(self.accelerator.process_index * len(rows), (self.accelerator.process_index + 1) * len(rows))
         self.tallies[self.mode].add_shared(prepared.metrics)
         self.forget_reward_metrics()
@@ -147,18 +156,36 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
             batch["weights"] = batch["weights"] * batch["importance_sampling_ratio"]
         return batch | {"row_names": [_name(row, i) for i, row in enumerate(rows, own.start)]}
 
-    def _prepared(self, batch: dict[str, Any], mask: Tensor, rewards: Tensor, group: int) -> tuple[Rollouts, Prepared]:
-        extras = self.behaviour(batch, mask, self._results, bool(self._prepare_reads_logps))
+    def _prepared(
+        self, rows: list[dict[str, Any]], batch: dict[str, Any], rewards: Tensor, group: int
+    ) -> tuple[Rollouts, Prepared]:
+        mask = completion_mask(batch)
+        extras = self.behaviour(rows, batch, mask, self._results, bool(self._prepare_reads_logps))
         logps = batch.get("old_per_token_logps", torch.full(mask.shape, torch.nan, device=mask.device))
         rollouts = gather_rollouts(self.accelerator, mask, rewards, logps, extras, group)
         try:
             if self._prepare_reads_logps is None and torch.isnan(logps).any():
                 self._prepare_reads_logps = reads_logps(self.objective, rollouts, self.objective_state)
                 if self._prepare_reads_logps:
-                    return self._prepared(batch, mask, rewards, group)
+                    return self._prepared(rows, batch, rewards, group)
             return rollouts, self.objective.prepare(rollouts, self.objective_state)
         except ValueError as error:
             raise UserError(f"recipe '{self.objective.recipe}': {error}") from error
+
+    def demonstrations(self, rows: list[dict[str, Any]]) -> list[tuple[list[int], str]] | None:
+        """Return tokens and text of each row's demonstration, where the settings name a column with them."""
+        column, longest = self.args.demonstration, self.args.max_completion_length
+        if column is None:
+            return None
+        where = f"the column '{column}'"
+        return [(answer_ids(self.tokenizer, row[column], longest, where), row[column]) for row in rows]
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        """As transformers does; the critic may learn faster."""
+        optimiser: torch.optim.Optimizer = super().create_optimizer(*args, **kwargs)
+        if self.critic is not None:
+            own_rate(optimiser, self.critic, self.args.critic_learning_rate)
+        return optimiser
 
     def before_step(self, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Run ``refine`` over the mini-batch of all processes, where the objective has parts that see it whole."""
@@ -232,7 +259,9 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
         self.end_step()
 
     def save_progress(self, folder: Path) -> None:
-        """Write objective state and rollout buffer."""
+        """Write objective state, rollout buffer and critic."""
+        if self.critic is not None and self.is_world_process_zero():
+            save_critic(self.critic, folder)
         now = progress.Progress(
             self.micro_step,
             self.objective_state,
@@ -245,6 +274,8 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
 
     def load_progress(self, folder: Path) -> None:
         """Continue where `save_progress` stopped."""
+        if self.critic is not None:
+            load_critic(self.critic, folder)
         accelerator = self.accelerator
         then = progress.load(
             folder,
@@ -276,8 +307,11 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
             (folder / "README.md").write_text(page, encoding="utf-8")
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        super()._save(output_dir, state_dict)
         folder = Path(output_dir or self.args.output_dir)
+        if self.critic is not None:
+            state_dict = without_critic(self.model.state_dict() if state_dict is None else state_dict)
+            save_critic(self.critic, folder)
+        super()._save(output_dir, state_dict)
         # The parent writes its settings as a pickle.
         (folder / "training_args.bin").unlink(missing_ok=True)
         (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,19 @@ def check_columns(data: Any, sources: Sequence[RewardSource], name: str, skip: b
         check_rows = getattr(source.call, "check_rows", None)
         if check_rows is not None and hasattr(data, "__len__"):
             check_rows(**{parameter: data[column] for parameter, column in source.required_columns().items()})
+
+
+def check_supplied(data: Any, columns: Mapping[str, str], name: str) -> None:
+    """Raise ``UserError`` where the data lacks a column of a setting or an input; ``columns`` by what wants them."""
+    there = getattr(data, "column_names", None)
+    if there is None:
+        return
+    for setting, column in columns.items():
+        if column not in there:
+            raise UserError(
+                f"{setting} reads the column '{column}', which {name} does not have.{nearest(column, there)} It has "
+                f"{', '.join(there)}."
+            )
 
 
 def check_lengths(

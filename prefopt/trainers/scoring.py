@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -13,20 +13,28 @@ from torch import Tensor
 
 from prefopt.trainers.reward_source import RewardSource
 from prefopt.trainers.rewards import Completions, RewardSourceError, score_all
+from prefopt.trainers.supply.inputs import UserInput
+from prefopt.trainers.supply.steps import Splitter, step_ids
 from prefopt.trainers.unscored import UnscoredLimit
 from prefopt.trainers.verdicts import verdicts
+
+Answer = TypeVar("Answer")
 
 
 @dataclass
 class Scorer:
     """Reward sources with the limit on what they leave unscored.
 
-    ``needs``: inputs of the objective; test results among them are asked of the sources as well.
+    ``needs``: inputs of the objective; test results among them are asked of the sources as well. ``inputs``: those that
+    the user supplies. ``splitter`` and ``tokenizer``: how completions are divided into steps, where that is said.
     """
 
     sources: list[RewardSource]
     limit: UnscoredLimit
     needs: frozenset[str] = frozenset()
+    inputs: Sequence[UserInput] = ()
+    splitter: Splitter | None = None
+    tokenizer: Any = None
 
     @property
     def names(self) -> list[str]:
@@ -52,22 +60,49 @@ class Scorer:
             RewardSourceError: a source failed; on every process, so that none waits for another.
         """
         columns = {key: [row.get(key) for row in rows] for key in rows[0]}
-        scores, results, failure = torch.full((len(rows), len(self.names)), torch.nan), {}, ""
-        try:
-            batch = Completions(prompts, completions, columns, context)
-            scores, results = score_all(self.sources, batch), verdicts(self.needs, self.sources, batch)
-        except RewardSourceError as error:
-            if accelerator.num_processes == 1:
-                raise
-            failure = str(error)
-        if accelerator.num_processes > 1:
-            failures = [text for text in gather_object([failure]) if text]
-            if failures:
-                raise RewardSourceError(failure or f"on another process: {failures[0]}")
+        batch = Completions(prompts, completions, columns, context)
+
+        def ask() -> tuple[Tensor, dict[str, Tensor]]:
+            own = verdicts(self.needs, self.sources, batch)
+            return score_all(self.sources, batch), own | self._supplied(batch)
+
+        scores, results = _together(accelerator, ask)
         everywhere: Tensor = accelerator.gather(scores.to(accelerator.device))
         return everywhere, results
+
+    def _supplied(self, batch: Completions) -> dict[str, Tensor]:
+        """Return what the user's inputs give, and the steps' numbers."""
+        ids, found = batch.context["completion_ids"], {}
+        if self.splitter is not None:
+            numbers, texts = step_ids(self.splitter, self.tokenizer, ids)
+            batch = replace(batch, context={**batch.context, "steps": texts}, per_row=(*batch.per_row, "steps"))
+            found = {"step_ids": numbers} if "step_ids" in self.needs else {}
+        lengths = [len(tokens) for tokens in ids] if self.inputs else []
+        return found | {one.name: one(batch, lengths) for one in self.inputs}
+
+    def again(self, accelerator: Accelerator, batch: Completions) -> Tensor:
+        """Return the rewards ``(N, K)`` of other completions of this process; N may differ between processes."""
+        blank = torch.zeros(0, len(self.names))
+        return _together(accelerator, lambda: score_all(self.sources, batch) if len(batch) else blank)
 
     def count(self, rewards: Tensor) -> None:
         """Count the missing scores of a generation batch. Raises ``RewardSourceError`` above the limit."""
         abstain = [source.may_abstain for source in self.sources for _ in source.names]
         self.limit.observe(rewards.cpu(), self.names, abstain)
+
+
+def _together(accelerator: Accelerator, ask: Callable[[], Answer]) -> Answer:
+    """Return what ``ask`` does; where it fails on one process, all of them raise."""
+    answer, failure = None, ""
+    try:
+        answer = ask()
+    except RewardSourceError as error:
+        if accelerator.num_processes == 1:
+            raise
+        failure = str(error)
+    if accelerator.num_processes > 1:
+        failures = [text for text in gather_object([failure]) if text]
+        if failures:
+            raise RewardSourceError(failure or f"on another process: {failures[0]}")
+    assert answer is not None
+    return answer

@@ -142,10 +142,11 @@ def joined(batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
 
 def rows_apart(ids: Tensor, mask: Tensor, width: int) -> tuple[list[list[int]], list[list[int]]]:
     """Return prompts and completions, the last ``width`` columns of ``(B, T)`` tokens, without their padding."""
-    return _unpad(ids[:, :-width], mask[:, :-width]), _unpad(ids[:, -width:], mask[:, -width:])
+    return unpadded(ids[:, :-width], mask[:, :-width]), unpadded(ids[:, -width:], mask[:, -width:])
 
 
-def _unpad(ids: Tensor, mask: Tensor) -> list[list[int]]:
+def unpadded(ids: Tensor, mask: Tensor) -> list[list[int]]:
+    """Return the tokens of each row of ``(B, T)`` that its mask keeps."""
     kept = zip(ids.tolist(), mask.bool().tolist(), strict=True)
     return [[token for token, keep in zip(*row, strict=True) if keep] for row in kept]
 

@@ -7,7 +7,7 @@ versions of `TESTED`; on any other version construction stops with a sentence, b
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,10 @@ HOOKS: Mapping[str, tuple[str, ...]] = {
         "self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size", "compute_entropy",
         "compute_aux_loss", "pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes",
         "num_tiles", "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids",
+    ),
+    "_generate": ("self", "prompts"),
+    "_generate_single_turn": (
+        "self", "prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images",
     ),
     "_get_train_sampler": ("self", "dataset"),
     "_save_checkpoint": ("self", "model", "trial"),
@@ -111,6 +115,7 @@ class HookedGRPOTrainer(GRPOTrainer):
         self._told: set[str] = set()
         self._waiting: list[dict[str, Any]] = []
         self._taken, self._fresh_at = 0, -1
+        self._asked: list[dict[str, Any]] = []
         attach_tree_head(self.model.get_base_model() if is_peft_model(self.model) else self.model)
         check_passes(self)
         if self.aux_loss_enabled and self.args.token_budget is not None:
@@ -155,6 +160,16 @@ class HookedGRPOTrainer(GRPOTrainer):
     def mode(self) -> str:
         """``train`` or ``eval``."""
         return "train" if self.model.training else "eval"
+
+    @property
+    def group_size(self) -> int:
+        """Completions a prompt."""
+        return int(self.num_generations if self.mode == "train" else self.num_generations_eval)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The policy's, also where a processor holds it."""
+        return self._tokenizer
 
     @property
     def end_ids(self) -> list[int]:
@@ -245,9 +260,11 @@ class HookedGRPOTrainer(GRPOTrainer):
     def fixed_statistics(self, model: nn.Module, batch: Mapping[str, Any], wanted: frozenset[str]) -> dict[str, Tensor]:
         """Return what `statistics_of` does, without gradient, a device batch at a time."""
         with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-            return self.statistics_of(model, batch, wanted, self._rows_at_once())
+            return self.statistics_of(model, batch, wanted, self.rows_at_once)
 
-    def _rows_at_once(self) -> int:
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of a pass without gradient."""
         args = self.args
         return int(args.per_device_train_batch_size if self.mode == "train" else args.per_device_eval_batch_size)
 
@@ -257,7 +274,7 @@ class HookedGRPOTrainer(GRPOTrainer):
     ) -> tuple[Tensor, Tensor | None]:
         """Return log-probabilities, and entropies if wanted, without gradient, a device batch at a time."""
         with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
-            return self.token_outputs(model, batch, self._rows_at_once(), entropies)[:2]
+            return self.token_outputs(model, batch, self.rows_at_once, entropies)[:2]
 
     def shares_prompts(self, model: nn.Module, longest: int, reason: str | None = None) -> bool:
         """Whether completions of one prompt are computed in one row; says once why they are not.
@@ -297,6 +314,43 @@ class HookedGRPOTrainer(GRPOTrainer):
         }
         return context if self.environments is None else context | {"environments": self.environments}
 
+    def as_completion(self, prompt: Any, text: str) -> Any:
+        """Return a completion as sources get it: text for a prompt that is text, else a list of one message."""
+        return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
+
+    @torch.no_grad()
+    def continue_from(self, prefixes: Sequence[list[int]]) -> list[list[int]]:
+        """Return what the policy generates behind each of the prefixes, sampled as completions are."""
+        at_once = max(1, self.rows_at_once * (self.args.steps_per_generation if self.mode == "train" else 1))
+        found: list[list[int]] = []
+        for start in range(0, len(prefixes), at_once):
+            found += self._generate_single_turn(list(prefixes[start : start + at_once]), None, {}, 1)[0]
+        return found
+
+    def replaced(self, rows: int) -> Tensor:
+        """Return ``(B,)`` bool: which completions of this process a demonstration replaces, the last of each group."""
+        places = torch.arange(rows) + self.accelerator.process_index * rows
+        return places % self.group_size == self.group_size - 1
+
+    def demonstrations(self, rows: list[dict[str, Any]]) -> list[tuple[list[int], str]] | None:
+        """Return tokens and text of each row's demonstration, or None where none are wanted."""
+        return None
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        found = list(super()._generate(prompts))
+        written = self.demonstrations(self._asked)
+        if written is None:
+            return tuple(found)
+        _, ids, own, completions, logps, *_ = found
+        for i in self.replaced(len(ids)).nonzero().flatten().tolist():
+            ids[i], text = written[i]
+            completions[i] = self.as_completion(prompts[i], text)
+            if own is not None:
+                own[i] = [1] * len(ids[i])
+            if logps is not None:
+                logps[i] = [None] * len(ids[i])
+        return tuple(found)
+
     def _send_telemetry(self) -> None:
         """Tell nobody that a run was started."""
 
@@ -307,6 +361,7 @@ class HookedGRPOTrainer(GRPOTrainer):
         return self._rewards
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self._asked = inputs
         batch = super()._generate_and_score_completions(inputs)
         return self.prepare_generation(inputs, batch, self._rewards)
 

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from prefopt.errors import UserError
+from prefopt.trainers.supply.continuations import cutpoint_values, resampled_answers
+from prefopt.trainers.supply.passes import divergences, gradient_norms, prompt_logps
+from prefopt.trainers.supply.plan import experts_a_token
+from prefopt.trainers.supply.references import add_degraded_prompts, add_reference_answers
 from prefopt.trainers.verdicts import turn_ids
 
 if TYPE_CHECKING:
     from prefopt.trainers.online_trainer import OnlineTrainer
 
-IN_ONE_PASS = {"entropies": "entropies", "hidden_states": "hidden", "values": "values"}
-"""Input -> its name among the statistics of a forward pass."""
+IN_ONE_PASS = {
+    "entropies": "entropies",
+    "hidden_states": "hidden",
+    "group_divergence": "hidden",
+    "values": "values",
+    "router_probs_old_topk": "router_probs",
+}
+"""Input -> what of a forward pass it is made of."""
+OLD_EXPERTS = "old_experts"
 
 
 class Behaviour:
@@ -25,33 +37,61 @@ class Behaviour:
         self.trainer, self.needs = trainer, trainer.objective.needs
 
     def __call__(
-        self, batch: dict[str, Any], mask: Tensor, known: Mapping[str, Tensor], logps: bool
-    ) -> dict[str, Tensor]:
+        self, rows: Sequence[Mapping[str, Any]], batch: dict[str, Any], mask: Tensor, known: Mapping[str, Tensor],
+        logps: bool,
+    ) -> dict[str, Tensor]:  # fmt: skip
         """Return the inputs of ``prepare`` by name, this process's rows.
 
         Args:
-            batch: of this process; log-probabilities are written into it where a pass gave them.
+            rows: of the data. batch: of this process; what later passes read is written into it.
             mask: ``(B, T)``, tokens of the policy.
             known: inputs that came with the rewards.
             logps: whether log-probabilities are wanted, too.
         """
-        extras = {name: values.to(mask.device) for name, values in known.items()}
-        wanted = {name: IN_ONE_PASS[name] for name in self.needs & IN_ONE_PASS.keys() - extras.keys()}
-        if wanted or (logps and batch.get("old_per_token_logps") is None):
-            found = self.trainer.fixed_statistics(self.trainer.model, batch, frozenset(wanted.values()))
-            if batch.get("old_per_token_logps") is None:
-                batch["old_per_token_logps"] = found["logps"]
-            extras |= {name: found[statistic] for name, statistic in wanted.items()}
+        extras = {name: _as_wide(values.to(mask.device), mask, name) for name, values in known.items()}
+        missing = self.needs - extras.keys()
+        self._pass(batch, mask, missing, extras, logps or "cutpoint_values" in missing)
         if self.trainer.reference is not None:
             extras["ref_logps"] = self.trainer.reference.logps(batch)
-        if "sampler_logps" in self.needs:
+        if "sampler_logps" in missing:
             if "sampling_per_token_logps" not in batch:
                 raise UserError("a part needs 'sampler_logps', and the rollout_func returned no `logprobs`")
             extras["sampler_logps"] = batch["sampling_per_token_logps"]
-        return self._of_tokens(batch, mask, extras)
+        if "prompt_logps" in missing:
+            extras["prompt_logps"], extras["prompt_mask"] = prompt_logps(self.trainer, batch)
+        if "squared_gradient_norms" in missing:
+            extras["squared_gradient_norms"] = gradient_norms(self.trainer, batch, mask)
+        if "cutpoint_values" in missing:
+            extras["cutpoint_values"] = cutpoint_values(self.trainer, rows, batch, mask)
+        if "resampled_answers" in missing:
+            extras["resampled_answers"] = resampled_answers(self.trainer, rows, batch)
+        if "policy.degraded_logps" in self.needs:
+            add_degraded_prompts(self.trainer, rows, batch)
+        if any("reference_answer" in name for name in self.needs):
+            extras |= add_reference_answers(self.trainer, rows, batch, missing)
+        self._of_tokens(batch, mask, missing, extras)
+        return {name: values for name, values in extras.items() if name in self.needs}
 
-    def _of_tokens(self, batch: Mapping[str, Any], mask: Tensor, extras: dict[str, Tensor]) -> dict[str, Tensor]:
-        missing = self.needs - extras.keys()
+    def _pass(
+        self, batch: dict[str, Any], mask: Tensor, missing: frozenset[str], extras: dict[str, Tensor], logps: bool
+    ) -> None:
+        wanted = {name: IN_ONE_PASS[name] for name in missing & IN_ONE_PASS.keys()}
+        if not wanted and (not logps or batch.get("old_per_token_logps") is not None):
+            return
+        found = self.trainer.fixed_statistics(self.trainer.model, batch, frozenset(wanted.values()))
+        if batch.get("old_per_token_logps") is None:
+            batch["old_per_token_logps"] = found["logps"]
+        if "group_divergence" in wanted:
+            extras["group_divergence"] = divergences(self.trainer, found["hidden"], mask)
+            del wanted["group_divergence"]
+        if "router_probs_old_topk" in wanted:
+            count = experts_a_token(self.trainer.model.config.get_text_config())
+            found["router_probs"], batch[OLD_EXPERTS] = found["router_probs"].topk(count or 1, dim=-1)
+        extras |= {name: found[statistic] for name, statistic in wanted.items()}
+
+    def _of_tokens(
+        self, batch: Mapping[str, Any], mask: Tensor, missing: frozenset[str], extras: dict[str, Tensor]
+    ) -> None:
         if "turn_ids" in missing:
             extras["turn_ids"] = turn_ids(mask)
         if "token_ids" in missing:
@@ -59,8 +99,18 @@ class Behaviour:
         if "weight_lag" in missing:
             # Generation waits for the optimiser, so that every completion is begun with the newest weights.
             extras["weight_lag"] = torch.zeros(len(mask), dtype=torch.long, device=mask.device)
+        if "from_expert" in missing:
+            extras["from_expert"] = self.trainer.replaced(len(mask)).to(mask.device)
         if "truncated" in missing:
             length = batch["completion_mask"].sum(-1, keepdim=True).clamp(min=1)
             last = batch["completion_ids"].gather(1, length - 1)[:, 0]
             extras["truncated"] = ~torch.isin(last, torch.tensor(self.trainer.end_ids, device=mask.device))
-        return extras
+
+
+def _as_wide(values: Tensor, mask: Tensor, name: str) -> Tensor:
+    """Pad what came a number a token to the batch's width."""
+    from prefopt.batch import NEEDS
+
+    if not NEEDS[name].shape.startswith("(B, T"):
+        return values
+    return pad(values, (0, mask.shape[1] - values.shape[1]))

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from prefopt.batch import PolicyOutputs
+from prefopt.trainers.supply.behaviour import OLD_EXPERTS
 from prefopt.trainers.supply.phases import loss_needs, of_policy, refine_needs
+from prefopt.trainers.supply.references import degraded_logps, reference_answer_logps
 
 if TYPE_CHECKING:
     from prefopt.trainers.online_trainer import OnlineTrainer
@@ -20,6 +22,7 @@ FORWARD = {
     "top_ids": "top_ids",
     "vocab_logps": "vocab_logps",
     "values": "values",
+    "router_probs_on_old_topk": "router_probs",
 }
 """Input of the current policy -> its name among the statistics of a forward pass."""
 
@@ -37,16 +40,16 @@ class Current:
     ) -> tuple[PolicyOutputs, Tensor | None, Tensor | None]:
         """Return the outputs of a micro-batch, its entropies where known, a mixture of experts' balancing loss."""
         wanted = frozenset(FORWARD[name] for name in self.in_loss & FORWARD.keys())
+        balance = None
         if wanted <= {"entropies"}:
             logps, entropies, balance = self.trainer.token_outputs(model, batch, entropies=bool(wanted) or measured)
-            found = {} if entropies is None else {"entropies": entropies}
+            found = {"logps": logps} if entropies is None else {"logps": logps, "entropies": entropies}
         else:
-            found, balance = (
-                self.trainer.statistics_of(model, batch, wanted | ({"entropies"} if measured else set())),
-                None,
-            )
-            logps = found["logps"]
-        return PolicyOutputs(logps, self._extras(found, self.in_loss)), found.get("entropies"), balance
+            found = self.trainer.statistics_of(model, batch, wanted | ({"entropies"} if measured else set()))
+        extras = self._extras(found, self.in_loss, batch)
+        if "reference_answer_logps" in self.in_loss:
+            extras["reference_answer_logps"] = reference_answer_logps(self.trainer, model, batch)
+        return PolicyOutputs(found["logps"], extras), found.get("entropies"), balance
 
     def without_gradient(self, batch: Mapping[str, Any], unchanged: bool) -> PolicyOutputs:
         """Return what ``refine`` reads of a micro-batch.
@@ -60,7 +63,14 @@ class Current:
             return PolicyOutputs(kept)
         wanted = frozenset(FORWARD[name] for name in self.in_refine & FORWARD.keys())
         found = self.trainer.fixed_statistics(self.trainer.model, batch, wanted)
-        return PolicyOutputs(found["logps"], self._extras(found, self.in_refine))
+        return PolicyOutputs(found["logps"], self._extras(found, self.in_refine, batch))
 
-    def _extras(self, found: Mapping[str, Tensor], names: frozenset[str]) -> dict[str, Tensor]:
-        return {name: found[FORWARD[name]] for name in names if name in FORWARD}
+    def _extras(
+        self, found: Mapping[str, Tensor], names: frozenset[str], batch: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
+        extras = {name: found[FORWARD[name]] for name in names if name in FORWARD}
+        if "router_probs_on_old_topk" in extras:
+            extras["router_probs_on_old_topk"] = found["router_probs"].gather(-1, batch[OLD_EXPERTS])
+        if "degraded_logps" in names:
+            extras["degraded_logps"] = degraded_logps(self.trainer, batch)
+        return extras

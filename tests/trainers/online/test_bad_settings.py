@@ -76,7 +76,7 @@ def test_configuration(settings: dict[str, Any], words: str, tmp_path: Path) -> 
         ({"num_generations": 1}, "num_generations=1: GroupNormalised compares a completion with others of its prompt"),
         ({"data": Dataset.from_dict({"question": ["a"]})}, "has no column 'prompt'"),
         ({"objective": recipes.build("grpo", token_weight=NeedsSteps())},
-         r"token_weight.0=NeedsSteps needs 'step_rewards': .*does not supply;.*another part for `token_weight.0`"),
+         r"token_weight.0=NeedsSteps needs 'step_rewards': reward of each step.*`inputs: {step_rewards: COLUMN}`"),
         ({"objective": recipes.build("grpo", token_weight=NeedsSampler()), "fixed": False},
          r"needs 'sampler_logps': which the sampler gives only with use_vllm: true or a rollout_func"),
     ],

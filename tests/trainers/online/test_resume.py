@@ -34,6 +34,21 @@ CASES: dict[str, dict[str, Any]] = {
     "accumulation, inside": {"steps_per_generation": 4, "gradient_accumulation_steps": 2, "save_steps": 3},
     "in the second epoch": {"save_steps": 5, "data": prompts(8)},
     "with a reference": {"recipe": {"recipe": "grpo", "beta": 0.1}, "steps_per_generation": 2, "save_steps": 3},
+    "mini-batch": {
+        "recipe": {"recipe": "m2po", "threshold": 1e-9},
+        "steps_per_generation": 4,
+        "gradient_accumulation_steps": 2,
+        "num_iterations": 2,
+        "save_steps": 3,
+    },
+    "mini-batch, out of step with generation": {
+        "recipe": {"recipe": "capo", "learning_rate": 1e-2},
+        "steps_per_generation": 3,
+        "gradient_accumulation_steps": 2,
+        "save_steps": 3,
+        "per_device_train_batch_size": 4,
+    },
+    "whole groups": {"recipe": "gvpo", "steps_per_generation": 2, "save_steps": 3},
     "with state": {"recipe": {"recipe": "reinforce", "baseline_momentum": 0.9}, "save_steps": 3},
     "with state, inside": {
         "recipe": {"recipe": "grpo", "advantage": {"recipe": "reinforce", "baseline_momentum": 0.9}},

@@ -1,0 +1,175 @@
+"""Inputs that the user supplies: a column of the data, or a function of prompts and completions."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prefopt.batch import NEEDS
+from prefopt.errors import UserError, nearest
+from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.rewards import Completions, RewardSourceError, answer_of
+from prefopt.trainers.sources import load_function
+
+IDENTITIES = frozenset({"turn_states", "resampled_answers"})
+INTEGERS = frozenset({"step_ids", "turn_ids", "token_ids", "levels", "retry_from_step", "weight_lag"}) | IDENTITIES
+TRUTHS = frozenset({"truncated", "from_expert", "from_replay"})
+SHAPES = ("(B,)", "(B, S)", "(B, M)", "(B, T)", "(B, S, M)", "(P,)")
+KEYS = ("source", "columns")
+
+
+@dataclass(frozen=True)
+class UserInput:
+    """One input of the objective.
+
+    Attributes:
+        name: in ``NEEDS``.
+        column: of the data, where the values stand ready.
+        source: otherwise, what computes them.
+    """
+
+    name: str
+    column: str = ""
+    source: RewardSource | None = None
+
+    def columns(self) -> dict[str, str]:
+        """Return the columns of the data that are read, by what wants them."""
+        if self.source is None:
+            return {self.name: self.column}
+        wanted = self.source.required_columns()
+        return {parameter: column for parameter, column in wanted.items() if parameter != "steps"}
+
+    def __call__(self, batch: Completions, lengths: Sequence[int]) -> Tensor:
+        """Return the input of a process's completions, of the shape that it is declared with.
+
+        Shape: one number, list, or list of lists a completion -> ``(B,)``, ``(B, S)``, ``(B, S, M)``; lists that are
+        shorter than others are filled with NaN, or 0 where the input is an integer. A list of a number a token must
+        have as many as the completion has tokens, ``lengths``.
+
+        Raises:
+            RewardSourceError: the function failed, or what it gave has another shape or type.
+        """
+        rows = batch.columns.get(self.column) if self.source is None else answer_of(self.source, batch)
+        if isinstance(rows, Tensor):
+            rows = rows.tolist()
+        if not isinstance(rows, (list, tuple)) or len(rows) != len(batch):
+            got = f"{len(rows)}" if isinstance(rows, (list, tuple)) else f"a {type(rows).__name__}"
+            raise RewardSourceError(f"inputs: '{self.name}' got {got}, expected {len(batch)} values, one a completion")
+        nested = [self._read(row, len(self._lists), batch, i) for i, row in enumerate(rows)]
+        if "T" in self._lists:
+            for i, (row, length) in enumerate(zip(nested, lengths, strict=True)):
+                if len(row) != length:
+                    raise RewardSourceError(
+                        f"inputs: '{self.name}' got {len(row)} values for a completion of {length} tokens; give one a "
+                        f"token, as in `completion_ids`\n{batch.show(i)}"
+                    )
+        return self._stack(nested)
+
+    @property
+    def _lists(self) -> list[str]:
+        """Letters of the shape behind the first: how deep the lists of a completion are nested."""
+        return [letter.strip() for letter in NEEDS[self.name].shape.strip("()").split(",")[1:] if letter.strip()]
+
+    def _read(self, value: Any, depth: int, batch: Completions, row: int) -> Any:
+        if isinstance(value, Tensor):
+            value = value.tolist()
+        if depth == 0:
+            return self._number(value, batch, row)
+        if value is None:
+            return []
+        if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+            raise RewardSourceError(
+                f"inputs: '{self.name}' is a list for each completion, {NEEDS[self.name].shape}, and got "
+                f"{value!r}\n{batch.show(row)}"
+            )
+        return [self._read(one, depth - 1, batch, row) for one in value]
+
+    def _number(self, value: Any, batch: Completions, row: int) -> float | int:
+        if self.name in IDENTITIES:
+            return identity(value)
+        whole = self.name in INTEGERS | TRUTHS
+        if value is None and not whole:
+            return math.nan
+        try:
+            if isinstance(value, (str, bytes)) or (whole and int(value) != value):
+                raise TypeError
+            return int(value) if whole else float(value)
+        except (TypeError, ValueError):
+            kind = "an integer" if self.name in INTEGERS else "true or false" if whole else "a number"
+            raise RewardSourceError(f"inputs: '{self.name}' is {kind} and got {value!r}\n{batch.show(row)}") from None
+
+    def _stack(self, rows: list[Any]) -> Tensor:
+        filler: float | int = 0 if self.name in INTEGERS | TRUTHS or "T" in self._lists else math.nan
+        sizes, level = [], rows
+        for _ in self._lists:
+            sizes.append(max([1, *map(len, level)]))
+            level = [inner for one in level for inner in one]
+        filled = torch.tensor([_filled(row, sizes, filler) for row in rows])
+        if self.name in TRUTHS:
+            return filled.bool()
+        return filled.long() if self.name in INTEGERS else filled.float()
+
+
+def identity(value: Any) -> int:
+    """Return an integer that is the same for equal values on every process; integers are themselves, None is 0."""
+    if value is None:
+        return 0
+    if isinstance(value, int):
+        return value
+    digest = hashlib.blake2b(repr(value).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def read_inputs(given: Mapping[str, Any], needs: frozenset[str]) -> list[UserInput]:
+    """Return the inputs of the setting ``inputs``; a function's file is run, nothing else.
+
+    Raises:
+        UserError: a name that is no input, or that nothing needs; an entry that names neither column nor function.
+    """
+    found = []
+    for name, entry in given.items():
+        possible = [need for need, about in NEEDS.items() if about.holder == "rollouts" and about.shape in SHAPES]
+        if name not in possible:
+            raise UserError(
+                f"inputs: '{name}' is nothing that can be supplied so.{nearest(str(name), possible)} Names: "
+                f"{', '.join(sorted(possible))}."
+            )
+        if name not in needs:
+            raise UserError(f"inputs: no part of the recipe needs '{name}'; leave it out")
+        found.append(_read_entry(name, entry))
+    return found
+
+
+def _read_entry(name: str, entry: Any) -> UserInput:
+    where, columns = f"inputs.{name}", {}
+    if isinstance(entry, Mapping):
+        for key in entry:
+            if key not in KEYS:
+                raise UserError(f"{where}: unknown key '{key}'.{nearest(str(key), KEYS)} Keys: {', '.join(KEYS)}.")
+        if "source" not in entry:
+            raise UserError(f"{where} has no 'source': file.py:function")
+        entry, columns = entry["source"], dict(entry.get("columns") or {})
+    if callable(entry):
+        return UserInput(name, source=RewardSource(entry, (where,), columns=columns))
+    path, colon, function = str(entry).rpartition(":")
+    if colon and path.endswith(".py"):
+        return UserInput(name, source=RewardSource(load_function(Path(path), function), (where,), columns=columns))
+    if not isinstance(entry, str) or not entry or columns:
+        raise UserError(f"{where} is a column of the data, or file.py:function, not {entry!r}")
+    return UserInput(name, column=entry)
+
+
+def _filled(row: Any, sizes: Sequence[int], filler: float) -> Any:
+    if not sizes:
+        return row
+    blank: Any = filler
+    for size in reversed(sizes[1:]):
+        blank = [blank] * size
+    return [*(_filled(one, sizes[1:], filler) for one in row), *[blank] * (sizes[0] - len(row))]

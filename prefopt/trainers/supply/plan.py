@@ -1,0 +1,147 @@
+"""Which inputs a run can supply, and what to say of the others, before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prefopt.batch import NEEDS
+from prefopt.errors import UserError
+from prefopt.online.method import OnlineMethod
+from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.supply.inputs import SHAPES, UserInput
+from prefopt.trainers.verdicts import gives
+from prefopt.weighting.weighted_sum import WeightedSum
+
+if TYPE_CHECKING:
+    from prefopt.trainers.online_config import OnlineConfig
+
+ALWAYS = frozenset({
+    "ref_logps", "entropies", "hidden_states", "truncated", "token_ids", "weight_lag", "prompt_logps", "prompt_mask",
+    "squared_gradient_norms", "group_divergence", "router_probs_old_topk",
+    "policy.entropies", "policy.hidden", "policy.top_logits", "policy.top_ids", "policy.vocab_logps", "policy.values",
+    "policy.router_probs_on_old_topk",
+})  # fmt: skip
+"""What costs no more than computing. Some of it depends on the model's shape: `check_shape`."""
+TURNS = ("tools", "environment_factory", "rollout_func")
+LACKING = {
+    "sampler_logps": "which the sampler gives only with use_vllm: true or a rollout_func; choose another part",
+    "test_results": "which only a reward source with a method `results` gives; add unit_tests to `rewards`",
+    "turn_ids": "which exist only with `tools`, an `environment_factory`, or a `rollout_func` that returns `env_mask`; "
+    "without one a completion is a single turn",
+    "turn_test_results": "which only a reward source with a method `results` or `turn_results` gives; add unit_tests "
+    "to `rewards`",
+    "cutpoint_values": "which come from completions drawn again from a cut, and tools or environments would have to be "
+    "set back to it; leave them out, or give `inputs: {cutpoint_values: ...}`",
+    "resampled_answers": "which come from completions drawn again from a cut, and tools or environments would have to "
+    "be set back to it; leave them out, or give `inputs: {resampled_answers: ...}`",
+    "step_ids": "which need a rule for where steps end: set `steps: paragraphs` (or lines, sentences, regex:PATTERN)",
+    "values": "which a critic gives, and nothing here trains one: give value_coefficient to the recipe, or "
+    "`inputs: {values: ...}`",
+    "from_expert": "which comes with demonstrations: set `demonstration: COLUMN`, or `inputs: {from_expert: ...}`",
+    "policy.degraded_logps": "which need a degraded copy of each prompt: set `degraded_prompt: COLUMN`",
+    "policy.reference_answer_logps": "which need each prompt's reference answer: set `reference_answer: COLUMN`",
+    "reference_answer_mask": "which needs each prompt's reference answer: set `reference_answer: COLUMN`",
+    "reference_answer_rewards": "which need each prompt's reference answer: set `reference_answer: COLUMN`",
+}
+"""What a run gives in some cases only: when, and how to mend it."""
+VOCABULARY_LIMIT = 4096
+"""Of ``policy.vocab_logps``: a completion of 1,000 tokens takes 16 MB at this size, and several times that to train."""
+
+
+def supplied(
+    objective: OnlineMethod, config: OnlineConfig, sources: Sequence[RewardSource], other: Mapping[str, Any]
+) -> frozenset[str]:
+    """Return the names of all inputs that a run can give; ``other`` are the arguments that go to TRL's trainer."""
+    several_turns = any(other.get(name) is not None for name in TURNS)
+    answers = config.reference_answer is not None
+    agents = any(other.get(name) is not None for name in TURNS[:2])
+    given = {
+        "cutpoint_values": not agents,
+        "resampled_answers": not agents,
+        "sampler_logps": config.use_vllm or other.get("rollout_func") is not None,
+        "test_results": any(gives(source, "results") for source in sources),
+        "turn_test_results": any(gives(source, "results", "turn_results") for source in sources),
+        "turn_ids": several_turns or "turn_test_results" not in objective.needs,
+        "step_ids": config.steps is not None,
+        "values": "policy.values" in objective.needs,
+        "from_expert": config.demonstration is not None,
+        "policy.degraded_logps": config.degraded_prompt is not None,
+        "policy.reference_answer_logps": answers,
+        "reference_answer_mask": answers,
+        "reference_answer_rewards": answers,
+    }
+    return ALWAYS | config.inputs.keys() | {name for name, there in given.items() if there}
+
+
+def why_lacking(name: str, slot: str) -> str:
+    """Return what to say of an input that is not supplied: what it is, and how to mend it."""
+    if name in LACKING:
+        return LACKING[name]
+    if name not in NEEDS:
+        return f"unknown; choose another part for `{slot}`"
+    about = NEEDS[name]
+    if about.holder == "rollouts" and about.shape in SHAPES:
+        return (
+            f"{about.meaning}; name a column of the data or a function that gives it, `inputs: {{{name}: COLUMN}}` or "
+            f"`inputs: {{{name}: file.py:function}}`"
+        )
+    return f"{about.meaning}, which online training does not supply; choose another part for `{slot}`"
+
+
+def check_settings(objective: OnlineMethod, config: OnlineConfig) -> None:
+    """Raise ``UserError`` for a setting of supply that no part reads, and for what does not go together."""
+    needs = objective.needs
+    readers = {
+        "degraded_prompt": {"policy.degraded_logps"},
+        "reference_answer": {name for name in needs if "reference_answer" in name},
+        "demonstration": {"from_expert"},
+        "critic_learning_rate": {"policy.values"},
+    }
+    for setting, names in readers.items():
+        if getattr(config, setting) is not None and not names & needs:
+            raise UserError(f"{setting} is set, but no part of the recipe reads it; leave it out")
+    if "policy.values" in needs and config.use_vllm:
+        raise UserError("a critic does not go with use_vllm, which is sent every parameter; generate without vLLM")
+    if "cutpoint_values" in needs and not isinstance(objective.weighting, WeightedSum):
+        name = type(objective.weighting).__name__
+        raise UserError(f"cutpoint_values are sums of rewards by their weights, which {name} is not; leave it out")
+    drawn = needs & {"cutpoint_values", "resampled_answers"} - config.inputs.keys()
+    if drawn and config.use_transformers_continuous_batching:
+        raise UserError(f"{min(drawn)}: continuations need a generation of their own; unset continuous batching")
+
+
+def check_shape(objective: OnlineMethod, shape: Any) -> None:
+    """Raise ``UserError`` where a model of this configuration cannot give what is needed."""
+    text = shape.get_text_config()
+    for slot, part in objective.parts():
+        if "policy.vocab_logps" in part.needs and text.vocab_size > VOCABULARY_LIMIT:
+            raise UserError(
+                f"{slot}={type(part).__name__} needs 'policy.vocab_logps', the whole distribution at every token, and "
+                f"the model's vocabulary has {text.vocab_size} entries; it is supplied up to {VOCABULARY_LIMIT}"
+            )
+        routed = {"router_probs_old_topk", "policy.router_probs_on_old_topk"} & part.needs
+        if routed and experts_a_token(text) is None:
+            raise UserError(
+                f"{slot}={type(part).__name__} needs '{min(routed)}', and a model of type {text.model_type} has no "
+                "experts; choose another part, or a mixture of experts"
+            )
+        beside = {name for name in part.needs if name.startswith("policy.")} - {"policy.entropies"}
+        if beside and getattr(text, "output_router_logits", False):
+            raise UserError(
+                f"{slot}={type(part).__name__} needs '{min(beside)}', from a pass that gives no balancing loss of the "
+                "experts; set output_router_logits to false in the model's configuration"
+            )
+
+
+def experts_a_token(shape: Any) -> int | None:
+    """Return how many experts a mixture of experts sends each token to, None for other models."""
+    found = (getattr(shape, name, None) for name in ("num_experts_per_tok", "moe_topk"))
+    return next((int(count) for count in found if count), None)
+
+
+def wanted_columns(inputs: Sequence[UserInput], config: OnlineConfig) -> dict[str, str]:
+    """Return the columns of the data that supply reads, by what wants them."""
+    found = {f"inputs.{one.name}": column for one in inputs for column in one.columns().values()}
+    settings = ("demonstration", "reference_answer", "degraded_prompt")
+    return found | {name: getattr(config, name) for name in settings if getattr(config, name) is not None}

@@ -1,0 +1,82 @@
+"""Reference answers and degraded prompts: their tokens travel with the batch, until the policy reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from prefopt.trainers.generation import EXTRA, first_of_groups
+from prefopt.trainers.rewards import Completions
+from prefopt.trainers.shared_prompts import outputs_of, unpadded
+from prefopt.trainers.supply.texts import answer_ids, padded, prompt_ids
+
+if TYPE_CHECKING:
+    from prefopt.trainers.online_trainer import OnlineTrainer
+
+ANSWER, DEGRADED = "reference_answer_ids", "degraded_prompt"
+
+
+def add_degraded_prompts(trainer: OnlineTrainer, rows: Sequence[Mapping[str, Any]], batch: dict[str, Any]) -> None:
+    """Put the degraded prompts' tokens into the batch."""
+    column, tokenizer = trainer.args.degraded_prompt, trainer.tokenizer
+    found = [prompt_ids(tokenizer, row[column], trainer.chat_template_kwargs) for row in rows]
+    device = batch["prompt_ids"].device
+    ids, mask = padded(found, tokenizer.pad_token_id, device, left=True)
+    batch[f"{DEGRADED}_ids"], batch[f"{DEGRADED}_mask"] = ids, mask
+
+
+def degraded_logps(trainer: OnlineTrainer, batch: Mapping[str, Any]) -> Tensor:
+    """Return ``(B, T)``: log-probabilities of the completions after the degraded prompts, without gradient."""
+    other = {"prompt_ids": batch[f"{DEGRADED}_ids"], "prompt_mask": batch[f"{DEGRADED}_mask"]}
+    return trainer.fixed_outputs(trainer.model, {**batch, **other})[0]
+
+
+def add_reference_answers(
+    trainer: OnlineTrainer, rows: Sequence[Mapping[str, Any]], batch: dict[str, Any], missing: frozenset[str]
+) -> dict[str, Tensor]:
+    """Put the answers' tokens into the batch, a row a completion; return their mask, and their rewards if wanted.
+
+    An answer is scored like a completion, by the same sources, and its scores are summed by their weights.
+    """
+    column, longest = trainer.args.reference_answer, trainer.args.max_completion_length
+    texts = [row[column] for row in rows]
+    found = [answer_ids(trainer.tokenizer, text, longest, f"the column '{column}'") for text in texts]
+    ids, mask = padded(found, trainer.tokenizer.pad_token_id, batch["prompt_ids"].device)
+    batch[ANSWER] = ids
+    extras = {"reference_answer_mask": mask.bool()}
+    if "reference_answer_rewards" in missing:
+        # Rows of one prompt stand side by side: one of them is scored for all.
+        firsts = [i for i in range(len(rows)) if i == 0 or rows[i] != rows[i - 1]]
+        asked = [rows[i] for i in firsts]
+        answers = [trainer.as_completion(row["prompt"], row[column]) for row in asked]
+        values = score_rows(trainer, asked, answers, [found[i] for i in firsts])
+        place = torch.tensor([sum(first <= i for first in firsts) - 1 for i in range(len(rows))])
+        extras["reference_answer_rewards"] = values[place].to(mask.device)
+    return extras
+
+
+def score_rows(
+    trainer: OnlineTrainer, rows: Sequence[Mapping[str, Any]], completions: list[Any], ids: list[list[int]]
+) -> Tensor:
+    """Return the weighted sum of the rewards ``(N,)`` of other completions than the batch's, NaN where unscored."""
+    columns = {key: [row.get(key) for row in rows] for key in (rows[0] if rows else {})}
+    context = trainer.reward_context() | {"completion_ids": ids}
+    batch = Completions([row["prompt"] for row in rows], completions, columns, context)
+    scores = trainer.scorer.again(trainer.accelerator, batch)
+    return scores @ torch.tensor(trainer.scorer.weights, dtype=scores.dtype)
+
+
+def reference_answer_logps(trainer: OnlineTrainer, model: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+    """Return ``(P, T')``, with gradient: one pass over the answers to the prompts of a micro-batch."""
+    first = first_of_groups(batch["group"]).to(batch["prompt_ids"].device)
+    wide = batch[f"{EXTRA}reference_answer_mask"][first]
+    mask = wide[:, : batch[ANSWER].shape[1]]
+    prompts = unpadded(batch["prompt_ids"][first], batch["prompt_mask"][first])
+    answers = unpadded(batch[ANSWER][first], mask)
+    with trainer.accelerator.autocast():
+        found = outputs_of(model, prompts, answers, (), trainer.temperature, share=False)["logps"]
+    return pad(found, (0, wide.shape[1] - found.shape[1]))

@@ -1,0 +1,66 @@
+"""Settings of what parts of an objective need beyond rewards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefopt.errors import UserError
+from prefopt.trainers.supply.steps import Splitter
+
+
+@dataclass
+class SupplyArguments:
+    """Put before TRL's GRPOConfig."""
+
+    inputs: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={
+            "help": "where an input that a part needs comes from: name of the need -> a column of the data, "
+            "file.py:function with f(prompts, completions, **columns), or {source: file.py:function, columns: {...}}"
+        },
+    )
+    steps: str | None = field(
+        default=None,
+        metadata={
+            "help": "where a completion's steps end: lines, paragraphs, sentences, or regex:PATTERN of what separates "
+            "them; for parts that read step_ids"
+        },
+    )
+    demonstration: str | None = field(
+        default=None,
+        metadata={"help": "column with an expert's completion, which takes the last place of each group (from_expert)"},
+    )
+    reference_answer: str | None = field(
+        default=None, metadata={"help": "column with each prompt's reference answer, for parts that read one"}
+    )
+    degraded_prompt: str | None = field(
+        default=None, metadata={"help": "column with a degraded copy of the prompt, for parts that compare with it"}
+    )
+    continuations: int | None = field(
+        default=None,
+        metadata={"help": "completions drawn again from a cut; unset: 9 for cutpoint_values, 4 for resampled_answers"},
+    )
+    cut_interval: int = field(
+        default=5, metadata={"help": "cutpoint_values: cut before every so many-th token that was not certain"}
+    )
+    cut_share: float = field(
+        default=0.8, metadata={"help": "resampled_answers: share of a completion that is kept before it is drawn again"}
+    )
+    top_logits: int = field(
+        default=50, metadata={"help": "largest logits kept of each token, where a part reads policy.top_logits"}
+    )
+    critic_learning_rate: float | None = field(
+        default=None, metadata={"help": "of the value head, where a part trains one; unset: the policy's"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.steps is not None:
+            Splitter.of(self.steps)
+        for name in ("continuations", "cut_interval", "top_logits"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, not {value}")
+        if not 0 < self.cut_share < 1:
+            raise UserError(f"cut_share is a share between 0 and 1, not {self.cut_share}")
+        super().__post_init__()  # type: ignore[misc]
