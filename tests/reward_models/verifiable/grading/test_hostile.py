@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from reward_models.verifiable.grading import AssertCase, CallCase, Case, CheckCase, Graded, Job, grade
+from reward_models.verifiable.sandbox.interpreter import find_interpreter
 from tests.reward_models.verifiable.grading.hostile import BY_ORDER, HONEST, HOSTILE, ORDERED, SECRET, Hostile
 from tests.reward_models.verifiable.grading.tiers import TIERS, find
 
+NOBODY = 65534
+HERE = Path(__file__).parent
 CANARY = Path("/tmp/grading-canary")
 PAIRS = [(2, 3), (SECRET // 2, SECRET // 2)]
 CALLS: list[Case] = [CallCase("add", pair, expected=sum(pair)) for pair in PAIRS]
@@ -58,6 +64,28 @@ def test_honest_programs_pass(tier: str) -> None:
     assert {name: result.cells for name, result in zip(HONEST, results, strict=True)} == dict.fromkeys(
         HONEST, (True,) * 4
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tier", [tier for tier in TIERS if tier != "none"])
+def test_no_trick_passes_as_nobody(tier: str) -> None:
+    """All of the above once more, started by an ordinary user without any capability: no verdict is another."""
+    if os.geteuid() != 0:
+        pytest.skip("the tests above ran as an ordinary user")
+    if subprocess.run(["test", "-r", HERE / "hostile.txt"], user=NOBODY).returncode:
+        pytest.skip(f"{HERE} cannot be read by another user")
+    done = subprocess.run(
+        [find_interpreter(NOBODY).executable, HERE / "try_hostile.py", tier],
+        user=NOBODY,
+        group=NOBODY,
+        extra_groups=[],
+        env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {}
 
 
 def test_answers_by_call_order_are_right_by_chance_alone() -> None:
