@@ -9,6 +9,7 @@ from typing import Any
 from prefopt import recipes
 from prefopt.cli.arguments import parse
 from prefopt.cli.recipe_facts import page, row
+from prefopt.recipes.claims import UNTRIED
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(title=f"{len(rows)} recipes", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    for heading in ("recipe", "kind", "paper", "slots of its own", "in one line"):
+    for heading in ("recipe", "kind", "paper", "claim", "slots of its own", "in one line"):
         table.add_column(heading, no_wrap=heading in ("recipe", "kind", "paper"))
     for one in rows:
         paper = str(one["arxiv"] or one["year"] or "")
         slots = "[dim]the baseline[/dim]" if one["baseline"] else ", ".join(one["slots"])
-        table.add_row(f"[bold]{one['name']}[/bold]", str(one["kind"]), paper, slots, escape(str(one["summary"])))
+        tried = "" if one["claim_verdict"] == UNTRIED else str(one["claim_verdict"])
+        table.add_row(f"[bold]{one['name']}[/bold]", str(one["kind"]), paper, tried, slots, escape(one["summary"]))
     console = Console()
     console.print(table)
     console.print("`prefopt methods NAME` shows composition, formulas, needs and citation.", markup=False)
