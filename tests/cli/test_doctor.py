@@ -25,6 +25,17 @@ def test_json_names_versions_device_extras_and_files(capsys: pytest.CaptureFixtu
     assert set(doctor.CORE) | set(doctor.OPTIONAL) | {"sample data", "real data"} <= set(found)
 
 
+def test_names_the_sandbox(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each tier with its guarantee, or with the reason why it does not work here; and the one that is used."""
+    found = findings(capsys)
+    for tier in ("bwrap", "landlock"):
+        works = found[tier]["ok"]
+        assert found[tier]["value"] == ("contains programs" if works else "not available")
+        assert ("ends at its deadline" in str(found[tier]["note"])) == bool(works)
+    working = [tier for tier in ("bwrap", "landlock") if found[tier]["ok"]]
+    assert str(found["used for model-written code"]["value"]).startswith(working[0] if working else "none")
+
+
 def test_a_version_outside_its_range_is_a_failure(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
     """With trl 1.17 the online adapter is untested: doctor marks it and exits with 1."""
     installed = doctor._installed

@@ -23,7 +23,7 @@ LOAD = """
 import os
 length, text = int.from_bytes(os.read(0, 4), "big"), b""
 while len(text) < length:
-    text += os.read(0, length - len(text)) or exit("no program")
+    text += os.read(0, length - len(text)) or os._exit(1)
 exec(compile(text, "<launcher>", "exec"))
 """
 QUESTION = """
@@ -128,7 +128,7 @@ def _ask(executable: str, user: int | None) -> Interpreter | str:
         )
         version, new, path, stdlib, prefix, paths = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError) as error:
-        return str(error)
+        return str(error) if user is None else f"as user {user}: {error}"
     except ValueError:
         return done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}"
     if not new:

@@ -18,6 +18,7 @@ from reward_models.verifiable.sandbox.protections import TIERS
 from reward_models.verifiable.sandbox.seccomp import Filter, build_filter
 
 LEAST_LANDLOCK = 3
+ONLY_ON_LINUX = {"memory_limit", "thread_limit", "dies_with_launcher"}
 GUARANTEES = {
     "bwrap": "a program reads no file but those of /usr and its interpreter, installed packages left out, writes "
     "nothing, reaches no network and no other process, starts none, and ends at its deadline; each is alone in its "
@@ -77,10 +78,10 @@ class Tier:
             "writable": ["/dev/null"],
         }
         return {
-            "protections": sorted(protections if sys.platform == "linux" else protections - {"memory_limit"}),
+            "protections": sorted(protections if sys.platform == "linux" else protections - ONLY_ON_LINUX),
             "filter": base64.b64encode(built.code).decode(),
             "pid_places": built.pid_places,
-            "shared_user": self.name != "bwrap",
+            "shared_user": self.name != "bwrap" and sys.platform == "linux",
             "paths": listed if "landlock" in protections else {},
         }
 

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import struct
+import sys
 
 MEGABYTE = 1 << 20
 SET_DEATH_SIGNAL, SET_SECCOMP, SET_NO_NEW_PRIVILEGES, FILTER_MODE = 1, 22, 38, 2
@@ -45,7 +46,7 @@ class Confinement:
         self.parent = os.getpid()
         self.other_threads = tasks_of_user() if settings["shared_user"] else 0
         self.counts_threads = settings["shared_user"] or kernel() >= COUNTED_APART
-        if settings["protections"]:
+        if sys.platform == "linux":
             call("prctl", SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
         self.ruleset = ruleset(settings["paths"]) if "landlock" in self.protections else None
 

@@ -184,10 +184,11 @@ ATTACKS: dict[str, Attack] = {
         {"bwrap": "minimal_root", "landlock": "landlock"},
     ),
     "read_well_known_secrets": Attack(
-        "home = '/root/.cache/huggingface/token'\n"
-        "tell({p: tried(os.listdir if p.endswith('/') else open, p) for p in ['/etc/passwd', '/etc/shadow', home, "
-        "'/root/', '/home/', '/proc/self/environ', '/proc/1/environ', f'/proc/{bait[\"parent\"]}/environ', "
-        "'/proc/self/maps', '/proc/self/cmdline', '/proc/self/mem']})",
+        "numbers = ('self', 1, bait['parent'])\n"
+        "processes = [f'/proc/{p}/{f}' for p in numbers for f in ('environ', 'maps', 'cmdline', 'mem')]\n"
+        "files = ['/etc/passwd', '/etc/shadow', '/root/.cache/huggingface/token', '/root/.ssh/id_rsa']\n"
+        "tell({p: tried(open, p) for p in files + processes} | "
+        "{p: tried(os.listdir, p) for p in ('/proc', bait['folder'])})",
         all_answers("ENOENT", "EACCES"),
     ),
     "read_own_program": Attack(

@@ -222,12 +222,13 @@ def test_grading(executor: Executor) -> None:
 
 
 def test_unit_tests_at_a_remote_executor(executor: Executor) -> None:
-    """The reward takes the address: a right and a wrong program; a bad address is refused when it is built."""
+    """The reward takes the address: a right and a wrong program; an executor that refuses is found when it is built."""
     source = UnitTests(remote=executor.url)
     tests = [[{"function": "one", "args": [], "expected": 1}]] * 2
     completions = ["```python\ndef one():\n    return 1\n```", "```python\ndef one():\n    return 2\n```"]
     assert source(["", ""], completions, tests=tests) == [1.0, 0.0]
-    with pytest.raises(ModelError, match="no working executor"):
-        UnitTests(remote="http://127.0.0.1:9")
+    executor.script = [(401, {"error": {"message": "who are you?"}})]
+    with pytest.raises(ModelError, match=r"no working executor.*who are you"):
+        UnitTests(remote=executor.url)
     with pytest.raises(ModelError, match="exclude each other"):
         UnitTests(remote=executor.url, tier="bwrap")

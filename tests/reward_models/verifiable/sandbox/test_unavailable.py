@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -63,6 +64,50 @@ def test_forbidden_namespaces(complaint: str, help_: str, monkeypatch: pytest.Mo
         fake_bubblewrap(tmp_path, complaint, monkeypatch)
         with pytest.raises(SandboxUnavailable, match=f"bwrap: .*{complaint}.*{help_}"):
             Sandbox.named("bwrap")
+
+
+FORBID = """
+import ctypes, os
+made, mapped = os.pipe(), os.pipe()
+pid = os.fork()
+if pid == 0:
+    assert ctypes.CDLL(None).unshare(0x10000000) == 0
+    os.write(made[1], b"x"), os.read(mapped[0], 1)
+    os.setresgid(0, 0, 0), os.setresuid(0, 0, 0)
+    open("/proc/sys/user/max_user_namespaces", "w").write("0")
+    import sys, types
+    package = sys.modules["reward_models.verifiable"] = types.ModuleType("reward_models.verifiable")
+    package.__path__ = [{folder!r}]
+    from reward_models.verifiable.sandbox import Sandbox, SandboxUnavailable
+    try:
+        Sandbox.named("bwrap")
+    except SandboxUnavailable as error:
+        print(error)
+    print(Sandbox.best().tier, flush=True)
+    os._exit(0)
+os.read(made[0], 1)
+for kind in ("uid_map", "gid_map"):
+    open(f"/proc/{{pid}}/{{kind}}", "w").write("0 0 70000")
+os.write(mapped[1], b"x")
+os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root can forbid what this test forbids")
+def test_where_the_system_forbids_namespaces() -> None:
+    """Under ``max_user_namespaces = 0``, as in a hardened system, tier 1 says why not and tier 2 works."""
+    for tier in CONFINED:
+        try:
+            Sandbox.named(tier)
+        except SandboxUnavailable as error:
+            pytest.skip(str(error))
+    program = FORBID.format(folder=str(Path(sandbox.__file__).parents[1]))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    if "assert ctypes" in done.stderr:
+        pytest.skip("no user namespace can be made here")
+    *reason, best = done.stdout.splitlines()
+    assert "max_user_namespaces=10000" in " ".join(reason), done.stderr
+    assert best == "landlock"
 
 
 def test_old_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
