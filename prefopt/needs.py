@@ -70,7 +70,9 @@ def _needs() -> dict[str, Need]:
         "predictions": "numeric answer that the completion gives",
         "prompt_value": "predicted value of the prompt",
         "levels": "quality level of the completion",
-        "retry_from_step": "step from which the completion was retried",
+        "retry_from_step": "number of the turn from which a retry and the attempt that it retries part; 0 for others",
+        "hint_length": "leading tokens of the completion that were given from a reference answer; 0 if unaided",
+        "turn_correction": "how far the turns after the one being learnt have moved, see prefopt.online.turnwise",
         "weight_lag": "weight versions between the one that the completion was begun with and the newest one",
         "prompt_solve_rate": "share of a fixed policy's attempts at the prompt that solved it, measured beforehand",
         "squared_gradient_norms": "squared norm of the gradient of the completion's log-probability, or the proxy "
@@ -96,6 +98,26 @@ def _needs() -> dict[str, Need]:
             "(P, T')",
             "log-probabilities of each prompt's reference answer",
             "one pass",
+        ),
+        "policy.answer_logps": (
+            "(B, T)",
+            "log-probability of the token when the answer is told in the prompt, without gradient",
+            "one more forward pass",
+        ),
+        "policy.candidate_logps": (
+            "(B, T, k)",
+            "log-probabilities of k more tokens drawn from the policy at the position, with gradient",
+            "fused with the log-probabilities",
+        ),
+        "policy.candidate_answer_logps": (
+            "(B, T, k)",
+            "those of the same tokens when the answer is told in the prompt, without gradient",
+            "the pass of policy.answer_logps",
+        ),
+        "policy.soft_logps": (
+            "(B, T, k)",
+            "log-probabilities of the k tokens stored at a soft thought, with gradient",
+            "fused with the log-probabilities; soft embeddings are fed",
         ),
         "policy.degraded_logps": (
             "(B, T)",
@@ -136,6 +158,12 @@ def _needs() -> dict[str, Need]:
     needs["hidden_states"] = Need(
         "rollouts", "(B, T, H)", "last hidden states of the behaviour policy", "memory B * T * H"
     )
+    soft = {
+        "soft_values": ("perturbed log-probabilities of the k tokens stored at a soft thought, NaN elsewhere", ""),
+        "soft_logps": ("log-probabilities of the k tokens stored at a soft thought, at sampling time", ""),
+        "ref_soft_logps": ("those under the reference policy", "one forward pass of the reference"),
+    }
+    needs |= {name: Need("rollouts", "(B, T, k)", *about) for name, about in soft.items()}
     needs["router_probs_old_topk"] = Need("rollouts", "(B, T, layers, k)", "router probabilities at sampling time")
     needs |= {name: Need("policy", *about) for name, about in policy.items()}
     needs |= {name: Need("pairs", "(N,)", meaning) for name, meaning in pair_rows.items()}

@@ -48,6 +48,16 @@ def _one_in_four(generator: Generator, shape: tuple[int, ...]) -> Tensor:
     return torch.arange(shape[0]) % 4 == 3
 
 
+def _half_hinted(generator: Generator, shape: tuple[int, ...]) -> Tensor:
+    """Two given tokens in the last two rows of each group of four."""
+    return torch.where(torch.arange(shape[0]) % 4 >= 2, 2, 0)
+
+
+def _every_other(generator: Generator, shape: tuple[int, ...]) -> Tensor:
+    """Values at every other token, NaN between."""
+    return _hidden(generator, shape).index_fill(1, torch.arange(0, shape[1], 2), torch.nan)
+
+
 def _few(generator: Generator, shape: tuple[int, ...]) -> Tensor:
     return torch.randint(0, 3, shape, generator=generator)
 
@@ -81,6 +91,14 @@ DRAWS: dict[str, Callable[[Generator, tuple[int, ...]], Tensor]] = {
     "policy.top_logits": _hidden,
     "policy.top_ids": _few,
     "policy.vocab_logps": _distribution,
+    "hint_length": _half_hinted,
+    "soft_values": _every_other,
+    "soft_logps": _log_probabilities,
+    "ref_soft_logps": _log_probabilities,
+    "policy.soft_logps": _log_probabilities,
+    "policy.answer_logps": _log_probabilities,
+    "policy.candidate_logps": _log_probabilities,
+    "policy.candidate_answer_logps": _log_probabilities,
     "policy.reference_answer_logps": _log_probabilities,
     "policy.degraded_logps": _log_probabilities,
 }
