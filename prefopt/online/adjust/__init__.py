@@ -1,5 +1,6 @@
 """Adjustments: what a method does to any estimate of advantages; one idea a file."""
 
+from prefopt.online.adjust.amplified import Amplified
 from prefopt.online.adjust.asymmetry import Asymmetry
 from prefopt.online.adjust.confidence import ConfidenceGap
 from prefopt.online.adjust.difficulty import Difficulty
@@ -12,10 +13,12 @@ from prefopt.online.adjust.length_advantage import LengthAdvantage
 from prefopt.online.adjust.prediction_spread import PredictionSpread
 from prefopt.online.adjust.rank_bonus import RankBonus
 from prefopt.online.adjust.step_shaping import StepShaping
+from prefopt.online.adjust.turn_correction import TurnCorrection
 from prefopt.online.adjust.whitened import Whitened
 from prefopt.online.adjust.whitened_uncertain import WhitenedUncertain
 
 __all__ = [
+    "Amplified",
     "Asymmetry",
     "ConfidenceGap",
     "Difficulty",
@@ -28,6 +31,7 @@ __all__ = [
     "PredictionSpread",
     "RankBonus",
     "StepShaping",
+    "TurnCorrection",
     "Whitened",
     "WhitenedUncertain",
 ]

@@ -1,5 +1,7 @@
 """Signals to advantages; one estimator a file."""
 
+from prefopt.online.advantage.active_normalised import ActiveNormalised
+from prefopt.online.advantage.baseline_or_alone import BaselineOrAlone
 from prefopt.online.advantage.batch_normalised import BatchNormalised
 from prefopt.online.advantage.beta_normalised import BetaNormalised
 from prefopt.online.advantage.conditional import ConditionalHalves
@@ -9,6 +11,7 @@ from prefopt.online.advantage.gradient_weighted import GradientWeighted
 from prefopt.online.advantage.group_centred import GroupCentred
 from prefopt.online.advantage.group_normalised import GroupNormalised
 from prefopt.online.advantage.hierarchical import HierarchicalTurns
+from prefopt.online.advantage.hinted_sets import HintedSets
 from prefopt.online.advantage.leave_one_out import LeaveOneOut
 from prefopt.online.advantage.mean_absolute import MeanAbsoluteNormalised
 from prefopt.online.advantage.own_group import OwnGroup
@@ -22,6 +25,8 @@ from prefopt.online.advantage.verdict import Verdict
 from prefopt.online.advantage.virtual_maximum import VirtualMaximum
 
 __all__ = [
+    "ActiveNormalised",
+    "BaselineOrAlone",
     "BatchNormalised",
     "BetaNormalised",
     "ConditionalHalves",
@@ -32,6 +37,7 @@ __all__ = [
     "GroupCentred",
     "GroupNormalised",
     "HierarchicalTurns",
+    "HintedSets",
     "LeaveOneOut",
     "MeanAbsoluteNormalised",
     "OwnGroup",
