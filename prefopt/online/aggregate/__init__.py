@@ -3,6 +3,7 @@
 from prefopt.online.aggregate.by_origin import HybridSum, PromptMean
 from prefopt.online.aggregate.constant_length import ConstantLength
 from prefopt.online.aggregate.delta_l import DeltaL
+from prefopt.online.aggregate.pivotal_mean import PivotalMean
 from prefopt.online.aggregate.sequence_mean import SequenceMean
 from prefopt.online.aggregate.sequence_sum import SequenceSum
 from prefopt.online.aggregate.token_mean import TokenMean
@@ -12,6 +13,7 @@ __all__ = [
     "ConstantLength",
     "DeltaL",
     "HybridSum",
+    "PivotalMean",
     "PromptMean",
     "SequenceMean",
     "SequenceSum",
