@@ -14,6 +14,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from reward_models.verifiable import UnitTests
 from scripts.verifiable_real.programs import problems, written
 
 WALL = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp")
@@ -26,7 +27,11 @@ MEANING = {"1": True, "0": False, "-": None}
 
 
 def measure(codet: dict[str, Any]) -> dict[str, Any]:
-    """Run the corpus plainly, and compare with the verdicts of ``codet``; list whatever differs."""
+    """Run the corpus plainly, and compare with the verdicts of ``codet``; list whatever differs.
+
+    Each that differs is judged once more, with a deadline ten times as long: on a busy machine a slow program may miss
+    one deadline and not the other.
+    """
     rows = [
         (problem, number, f"{problem.prefix}{completion}\n{problem.check}\ncheck({problem.entry_point})\n", ours)
         for problem, completions in zip(problems(), written(), strict=True)
@@ -39,13 +44,18 @@ def measure(codet: dict[str, Any]) -> dict[str, Any]:
         for (problem, number, _, ours), verdict in zip(rows, plain, strict=True)
         if verdict is not None and MEANING[ours] is not verdict
     ]
+    patient = UnitTests(timeout=10 * SECONDS, suite_timeout=10 * SECONDS)
+    by_name = {problem.name: (problem, completions) for problem, completions in zip(problems(), written(), strict=True)}
     for one in differing:
-        one["reason"] = codet["unscored"].get(f"{one['problem']}, sample {one['sample']}", "")
+        problem, completions = by_name[one["problem"]]
+        again = patient.judge([completions[one["sample"]]], [problem.tests], [problem.prefix])[0]
+        one |= {"ours_with_time": None if again.score is None else bool(again.score), "reason": again.reason[:200]}
     ended = sum(verdict is not None for verdict in plain)
     return {
         "programs": len(rows),
         "ended_normally": ended,
         "agree": ended - len(differing),
+        "agree_with_time": ended - sum(one["ours_with_time"] is not one["plain"] for one in differing),
         "disagreements": differing,
         "passed_by_us_where_plain_did_not_end": sum(
             ours == "1" for (*_, ours), verdict in zip(rows, plain, strict=True) if verdict is None
