@@ -9,7 +9,7 @@ from reward_models.data import load_prompts
 from reward_models.verifiable import UnitTests
 from scripts.bench.subjects import real
 
-SECONDS = 5.0
+SECONDS = 20.0
 
 
 def measure() -> dict[str, Any]:
