@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from reward_models.verifiable.sandbox.errors import SandboxFailure, SandboxUnavailable
 from reward_models.verifiable.sandbox.limits import Limits
-from reward_models.verifiable.sandbox.process import Process, Usage, advance
+from reward_models.verifiable.sandbox.process import Process, advance
 from reward_models.verifiable.sandbox.remote import RemoteSandbox
 from reward_models.verifiable.sandbox.sandbox import CONFINED, Sandbox
+from reward_models.verifiable.sandbox.usage import Usage
 
 __all__ = [
     "CONFINED",

@@ -21,7 +21,8 @@ from reward_models.errors import DataError, ModelError
 from reward_models.http_client import UnreachableError, ask, split_address
 from reward_models.verifiable.sandbox.errors import SandboxUnavailable
 from reward_models.verifiable.sandbox.limits import Limits
-from reward_models.verifiable.sandbox.process import Process, Usage, advance
+from reward_models.verifiable.sandbox.process import Process, advance
+from reward_models.verifiable.sandbox.usage import Usage
 
 KEY_VARIABLE = "PREFOPT_SANDBOX_KEY"
 MARK = "--- answers ---\n"

@@ -14,7 +14,7 @@ from reward_models.verifiable.sandbox import CONFINED, Sandbox, SandboxUnavailab
 from reward_models.verifiable.sandbox.bubblewrap import NOBODY
 from reward_models.verifiable.sandbox.interpreter import find_interpreter
 from reward_models.verifiable.sandbox.protections import TIERS
-from reward_models.verifiable.sandbox.tiers import find_tier
+from reward_models.verifiable.sandbox.tiers import Tier, find_tier
 from tests.reward_models.verifiable.sandbox import attacks
 
 HERE = Path(__file__).parent
@@ -80,6 +80,22 @@ def test_attacks_as_nobody(sandbox: Sandbox) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert {name: what for name, what in json.loads(done.stdout).items() if what is not None} == {}
+
+
+@pytest.mark.parametrize("tier", CONFINED)
+def test_interpreter_outside_usr(tier: str) -> None:
+    """This process's own interpreter, wherever it lies, runs the standard library and shows no installed package."""
+    try:
+        Sandbox.named(tier)
+    except SandboxUnavailable as error:
+        pytest.skip(str(error))
+    own = Sandbox(Tier(tier, find_interpreter(None), None))
+    outcome = attacks.run(own, attacks.PRELUDE + attacks.HONEST["standard_library"], {})
+    assert outcome.answer is True, outcome
+    attack = attacks.ATTACKS["read_packages"]
+    with attacks.baited() as bait:
+        assert attack.blocked(attacks.run(own, attacks.PRELUDE + attack.program, bait))
+    own.close()
 
 
 def test_from_outside(sandbox: Sandbox) -> None:
