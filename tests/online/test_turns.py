@@ -92,8 +92,13 @@ def test_step_term_of_gigpo_is_hgpo_of_depth_one():
 
 
 def test_an_episode_counts_once():
-    """Four turns of one episode and one of the other: the mean is 1/2, not 4/5, so that advantages are opposite."""
+    """Four turns of one episode and one of the other: the mean is 1/2, not 4/5, so that advantages are opposite.
+
+    The released code's mean is 4/5, its unbiased deviation sqrt(.8 / 4) = .4472: .2 and -.8 over that.
+    """
     batch = turns([1.0, 0], [[1, 2, 3, 4], [5]])
+    released = advantages("gigpo", batch, episode_each_turn=True)[:, 0].tolist()
+    assert released == pytest.approx([0.4472, -1.7889], abs=1e-4)
     found = advantages("gigpo", batch)
     assert found[0, 0].item() == pytest.approx(0.7071, abs=1e-4)
     assert found[1, 0].item() == pytest.approx(-0.7071, abs=1e-4)

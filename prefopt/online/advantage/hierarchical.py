@@ -43,6 +43,8 @@ class HierarchicalTurns(Advantage):
         episode_as_cluster: the episode's advantage is ``a_0``, among the others.
         discount: gamma. normalise: divide by the deviation. turn_ddof, episode_ddof: of the deviations.
         turn_rewards: rewards of single turns are added to the outcome.
+        episode_each_turn: an episode counts once for each of its turns in the mean and deviation of episodes, as in the
+            released code of GiGPO.
 
     Reference: HGPO, arXiv 2602.22817; GiGPO, arXiv 2505.10978.
     """
@@ -57,6 +59,7 @@ class HierarchicalTurns(Advantage):
     turn_ddof: int = 0
     episode_ddof: int = 1
     turn_rewards: bool = False
+    episode_each_turn: bool = False
     arxiv: ClassVar[str] = "2602.22817"
     group_relative: ClassVar[bool] = True
     token_level: ClassVar[bool] = True
@@ -78,6 +81,15 @@ class HierarchicalTurns(Advantage):
         scaled = centred / (clusters.std(values, ddof) + 1e-6) if self.normalise else centred
         return scaled.where(there, 0.0).nan_to_num(), there
 
+    def _episodes(self, outcomes: Tensor, group: Tensor, there: Tensor) -> Tensor:
+        """Return ``(B,)``: the advantage of each episode in its group."""
+        if not self.episode_each_turn:
+            return self._relative(outcomes, group, self.episode_ddof)[0]
+        width = there.shape[1]
+        values = outcomes[:, None].expand(there.shape).where(there, torch.nan).flatten()
+        found, _ = self._relative(values, group.repeat_interleave(width), self.episode_ddof)
+        return found.view(there.shape)[:, 0]
+
     def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``(B, T)``."""
         states, ids = rollouts.extras["turn_states"], rollouts.extras["turn_ids"]
@@ -88,7 +100,7 @@ class HierarchicalTurns(Advantage):
         there = torch.arange(width, device=states.device) < turns[:, None]
         there &= ~torch.isnan(signal)[:, None]
         groups = Groups.of(rollouts.group, signal)
-        episodes, _ = self._relative(self._outcomes(signal, rewards, there), rollouts.group, self.episode_ddof)
+        episodes = self._episodes(self._outcomes(signal, rewards, there), rollouts.group, there)
 
         depths, levels, available = [], [], []
         if self.episode_as_cluster:

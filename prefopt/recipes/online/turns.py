@@ -49,15 +49,26 @@ def gigpo(
     normalise: bool = True,
     discount: float = 0.95,
     turn_rewards: bool = False,
+    episode_each_turn: bool = False,
     clip_low: float = 0.2,
     clip_high: float = 0.2,
     beta: float = 0.01,
 ) -> OnlineObjective:
     """The episode's group advantage plus ``omega`` times that of the turn among turns from the same state.
 
-    An episode counts once in its group, as the paper has it; the released code counts it once a turn.
+    An episode counts once in its group, as the paper has it; with ``episode_each_turn`` once for each of its turns, as
+    in the released code.
     """
     advantage = HierarchicalTurns(
-        1, 1.0, 1.0, omega, False, discount, normalise, turn_ddof=1, turn_rewards=turn_rewards
+        1,
+        1.0,
+        1.0,
+        omega,
+        False,
+        discount,
+        normalise,
+        turn_ddof=1,
+        turn_rewards=turn_rewards,
+        episode_each_turn=episode_each_turn,
     )
     return OnlineObjective(advantage=advantage, gate=Clip(clip_low, clip_high), regularise=kl_penalty(beta))
