@@ -35,9 +35,9 @@ from prefopt.trainers.supply.critic import attach_critic, load_critic, own_rate,
 from prefopt.trainers.supply.current import Current
 from prefopt.trainers.supply.inputs import read_inputs
 from prefopt.trainers.supply.plan import check_shape, wanted_columns
+from prefopt.trainers.supply.references import expert_answers
 from prefopt.trainers.supply.refine import on_device, refined
 from prefopt.trainers.supply.steps import Splitter
-from prefopt.trainers.supply.texts import answer_ids
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer, require_tested_version
 from prefopt.trainers.unscored import UnscoredLimit
 from reward_models.attention_choice import use_attention
@@ -173,12 +173,11 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
             raise UserError(f"recipe '{self.objective.recipe}': {error}") from error
 
     def demonstrations(self, rows: list[dict[str, Any]]) -> list[tuple[list[int], str]] | None:
-        """Return tokens and text of each row's demonstration, where the settings name a column with them."""
-        column, longest = self.args.demonstration, self.args.max_completion_length
-        if column is None:
+        """Return tokens and text of each row's demonstration, where they stand among the completions."""
+        column = self.args.demonstration
+        if column is None or "from_expert" not in self.objective.needs:
             return None
-        where = f"the column '{column}'"
-        return [(answer_ids(self.tokenizer, row[column], longest, where), row[column]) for row in rows]
+        return [(ids, row[column]) for ids, row in zip(expert_answers(self, rows), rows, strict=True)]
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """As transformers does; the critic may learn faster."""

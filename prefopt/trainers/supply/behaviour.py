@@ -13,7 +13,7 @@ from prefopt.errors import UserError
 from prefopt.trainers.supply.continuations import cutpoint_values, resampled_answers
 from prefopt.trainers.supply.passes import divergences, gradient_norms, prompt_logps
 from prefopt.trainers.supply.plan import experts_a_token
-from prefopt.trainers.supply.references import add_degraded_prompts, add_reference_answers
+from prefopt.trainers.supply.references import add_degraded_prompts, add_reference_answers, expert_logps
 from prefopt.trainers.verdicts import turn_ids
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Behaviour:
             extras["prompt_logps"], extras["prompt_mask"] = prompt_logps(self.trainer, batch)
         if "squared_gradient_norms" in missing:
             extras["squared_gradient_norms"] = gradient_norms(self.trainer, batch, mask)
+        if "expert_logps" in missing:
+            extras["expert_logps"] = expert_logps(self.trainer, rows, batch, mask.shape[1])
         if "cutpoint_values" in missing:
             extras["cutpoint_values"] = cutpoint_values(self.trainer, rows, batch, mask)
         if "resampled_answers" in missing:

@@ -39,6 +39,7 @@ LACKING = {
     "values": "which a critic gives, and nothing here trains one: give value_coefficient to the recipe, or "
     "`inputs: {values: ...}`",
     "from_expert": "which comes with demonstrations: set `demonstration: COLUMN`, or `inputs: {from_expert: ...}`",
+    "expert_logps": "which come with demonstrations: set `demonstration: COLUMN`",
     "policy.degraded_logps": "which need a degraded copy of each prompt: set `degraded_prompt: COLUMN`",
     "policy.reference_answer_logps": "which need each prompt's reference answer: set `reference_answer: COLUMN`",
     "reference_answer_mask": "which needs each prompt's reference answer: set `reference_answer: COLUMN`",
@@ -66,6 +67,7 @@ def supplied(
         "step_ids": config.steps is not None,
         "values": "policy.values" in objective.needs,
         "from_expert": config.demonstration is not None,
+        "expert_logps": config.demonstration is not None,
         "policy.degraded_logps": config.degraded_prompt is not None,
         "policy.reference_answer_logps": answers,
         "reference_answer_mask": answers,
@@ -95,7 +97,7 @@ def check_settings(objective: OnlineMethod, config: OnlineConfig) -> None:
     readers = {
         "degraded_prompt": {"policy.degraded_logps"},
         "reference_answer": {name for name in needs if "reference_answer" in name},
-        "demonstration": {"from_expert"},
+        "demonstration": {"from_expert", "expert_logps"},
         "critic_learning_rate": {"policy.values"},
     }
     for setting, names in readers.items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from trl.models.utils import disable_gradient_checkpointing
 
 from prefopt.trainers.generation import EXTRA, first_of_groups
 from prefopt.trainers.rewards import Completions
@@ -33,6 +34,31 @@ def degraded_logps(trainer: OnlineTrainer, batch: Mapping[str, Any]) -> Tensor:
     """Return ``(B, T)``: log-probabilities of the completions after the degraded prompts, without gradient."""
     other = {"prompt_ids": batch[f"{DEGRADED}_ids"], "prompt_mask": batch[f"{DEGRADED}_mask"]}
     return trainer.fixed_outputs(trainer.model, {**batch, **other})[0]
+
+
+def expert_answers(trainer: OnlineTrainer, rows: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+    """Return the tokens of each row's demonstration."""
+    column, longest = trainer.args.demonstration, trainer.args.max_completion_length
+    return [answer_ids(trainer.tokenizer, row[column], longest, f"the column '{column}'") for row in rows]
+
+
+@torch.no_grad()
+def expert_logps(
+    trainer: OnlineTrainer, rows: Sequence[Mapping[str, Any]], batch: Mapping[str, Any], width: int
+) -> Tensor:
+    """Return ``(B, width)``: log-probabilities of the demonstrations, NaN after their end; each is computed once."""
+    prompts = [tuple(row) for row in unpadded(batch["prompt_ids"], batch["prompt_mask"])]
+    pairs = list(zip(prompts, map(tuple, expert_answers(trainer, rows)), strict=True))
+    several = sorted(set(pairs), key=lambda pair: len(pair[0]) + len(pair[1]))
+    known: dict[Any, Tensor] = {}
+    with disable_gradient_checkpointing(trainer.model, trainer.args.gradient_checkpointing_kwargs):
+        for start in range(0, len(several), trainer.rows_at_once):
+            some = several[start : start + trainer.rows_at_once]
+            asked, given = [prompt for prompt, _ in some], [answer for _, answer in some]
+            with trainer.accelerator.autocast():
+                found = outputs_of(trainer.model, asked, given, (), trainer.temperature, share=False)["logps"]
+            known |= {pair: values[: len(pair[1])] for pair, values in zip(some, found, strict=True)}
+    return torch.stack([pad(known[pair], (0, width - len(known[pair])), value=torch.nan) for pair in pairs])
 
 
 def add_reference_answers(

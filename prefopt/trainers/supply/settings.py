@@ -29,7 +29,10 @@ class SupplyArguments:
     )
     demonstration: str | None = field(
         default=None,
-        metadata={"help": "column with an expert's completion, which takes the last place of each group (from_expert)"},
+        metadata={
+            "help": "column with an expert's completion: last of each group where a part reads from_expert, "
+            "the yardstick where one reads expert_logps"
+        },
     )
     reference_answer: str | None = field(
         default=None, metadata={"help": "column with each prompt's reference answer, for parts that read one"}
