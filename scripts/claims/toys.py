@@ -9,15 +9,16 @@ a run: ``each_seed``.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from prefopt.batch import PairOutputs, Pairs, PolicyOutputs, Rollouts
+from prefopt.batch import PairOutputs, Pairs, PolicyOutputs, Prepared, Rollouts
 from prefopt.offline.objective import OfflineObjective
 from prefopt.online.objective import OnlineObjective
 
@@ -26,6 +27,10 @@ class Policy(Protocol):
     """A table of logits that gives actions and their log-probabilities."""
 
     logits: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """``(contexts, T, ...)``."""
 
     def sample(self, uniform: Tensor) -> Tensor:
         """Return actions ``(contexts, G, T)`` from numbers in [0, 1) of that shape."""
@@ -108,6 +113,93 @@ class Softmax:
 
 
 @dataclass(frozen=True)
+class Featured:
+    """T tokens of a vocabulary of V whose logits are linear in a prompt's features, so that prompts share parameters.
+
+    ``logits`` are the weights, ``(seeds, F, T, V)``; ``features`` ``(prompts, F)``, the same for each seed. Contexts
+    are ordered seed by seed.
+    """
+
+    logits: Tensor
+    features: Tensor
+
+    @property
+    def table(self) -> Softmax:
+        """The policy of each prompt, with gradient."""
+        return Softmax(torch.einsum("pf,sftv->sptv", self.features, self.logits).flatten(0, 1))
+
+    @property
+    def probabilities(self) -> Tensor:
+        """``(contexts, T, V)``."""
+        return self.table.probabilities
+
+    def sample(self, uniform: Tensor) -> Tensor:
+        """Return token ids."""
+        return self.table.sample(uniform)
+
+    def logps(self, actions: Tensor) -> Tensor:
+        """Log-probability of each token."""
+        return self.table.logps(actions)
+
+    def entropies(self, actions: Tensor) -> Tensor:
+        """Entropy at each place."""
+        return self.table.entropies(actions)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """T tokens of a vocabulary of V, each with logits that depend on the token before it: so entropies differ between
+    completions of one prompt. ``logits``: ``(contexts, T, V, V)``; before the first token stands token 0.
+    """
+
+    logits: Tensor
+
+    def _rows(self, actions: Tensor) -> Tensor:
+        """Return ``(contexts, G, T, V)``: log-probabilities at each place, after the tokens before it."""
+        before = torch.nn.functional.pad(actions[..., :-1], (1, 0))
+        contexts, places = actions.shape[0], actions.shape[-1]
+        where = torch.arange(contexts)[:, None, None], torch.arange(places)
+        return self.logits.log_softmax(-1)[where[0], where[1], before]
+
+    def sample(self, uniform: Tensor) -> Tensor:
+        """Return token ids, place by place."""
+        steps = self.logits.detach().softmax(-1).cumsum(-1)[..., :-1]
+        contexts = torch.arange(len(uniform))[:, None]
+        drawn = [torch.zeros(uniform.shape[:2], dtype=torch.long)]
+        for place in range(uniform.shape[2]):
+            bounds = steps[contexts, place, drawn[-1]]
+            drawn.append((uniform[..., place, None] >= bounds).sum(-1))
+        return torch.stack(drawn[1:], -1)
+
+    def logps(self, actions: Tensor) -> Tensor:
+        """Log-probability of each token."""
+        return self._rows(actions).gather(-1, actions[..., None])[..., 0]
+
+    def entropies(self, actions: Tensor) -> Tensor:
+        """Entropy of the policy at each place."""
+        return torch.special.entr(self._rows(actions).exp()).sum(-1)
+
+
+def unit_steps(seeds: int) -> Callable[..., torch.optim.Optimizer]:
+    """Return an optimiser for `learn` whose every step has the length ``lr`` for each seed: methods of different scale
+    are compared at equal size of the update.
+    """
+
+    class UnitSteps(torch.optim.SGD):
+        """Gradient descent on a seed's gradient divided by its length; a gradient of 0 stays."""
+
+        @torch.no_grad()
+        def step(self, *_: Any) -> None:  # type: ignore[override]
+            for group in self.param_groups:
+                for table in group["params"]:
+                    each = table.grad.view(seeds, -1)
+                    each /= each.norm(dim=1, keepdim=True).clamp(min=1e-300)
+            super().step()
+
+    return UnitSteps
+
+
+@dataclass(frozen=True)
 class Scored:
     """What an environment says of actions ``(contexts, G, T)``; ``C`` contexts.
 
@@ -148,6 +240,10 @@ def learn(
     updates: int = 1,
     record: Callable[[Policy], Tensor] | None = None,
     optimiser: Callable[..., torch.optim.Optimizer] = torch.optim.SGD,
+    lag: int = 0,
+    sampler: Callable[[Any], Policy] | None = None,
+    demonstrations: Tensor | None = None,
+    watch: Callable[[Rollouts, Prepared, PolicyOutputs], None] | None = None,
 ) -> np.ndarray:
     """Train a tabular policy online and return what ``record`` saw before each step and at the end.
 
@@ -162,35 +258,55 @@ def learn(
         steps: generation batches. group: completions a context. updates: gradient steps a batch.
         record: policy -> ``(contexts, ...)``; default: the mean reward is not recorded, only probabilities.
         optimiser: takes parameters and ``lr``.
+        lag: completions come from the policy of so many steps before, or of the start.
+        sampler: policy -> the engine that draws in its place; what it thinks of its tokens are ``sampler_logps``.
+        demonstrations: ``(contexts, E, T)``, rows of each group beside its own, ``from_expert``.
+        watch: called before each update with what the loss is computed from.
 
     Returns:
         ``(seeds, steps + 1, ...)``, contexts of a seed averaged.
     """
-    contexts = len(policy.logits)
+    contexts, places = policy.probabilities.shape[:2]
     if contexts % len(seeds):
         raise ValueError(f"{contexts} contexts do not divide among {len(seeds)} seeds")
     streams, state = Streams(seeds), objective.init_state()
     step = optimiser([policy.logits], lr=learning_rate)
-    start = type(policy)(policy.logits.detach().clone())
-    look = record or (lambda one: one.probabilities)  # type: ignore[attr-defined]
+    past = deque([_frozen(policy)], maxlen=lag + 1)
+    start = past[0]
+    look = record or (lambda one: one.probabilities)
     seen = [look(policy)]
-    places = policy.logits.shape[1]
     for _ in range(steps):
         uniform = streams.uniform(contexts // len(seeds), group, places).flatten(0, 1)
-        actions = policy.sample(uniform)
-        rollouts = as_rollouts(objective, policy, start, actions, environment(actions))
+        behaviour = past[0]
+        engine = sampler(behaviour) if sampler else behaviour
+        actions = engine.sample(uniform)
+        if demonstrations is not None:
+            actions = torch.cat([actions, demonstrations], 1)
+        scored = environment(actions)
+        origin = (torch.arange(actions.shape[1]) >= group).expand(actions.shape[:2])
+        own = {"sampler_logps": engine.logps(actions).detach(), "from_expert": origin}
+        scored = replace(scored, extras={**own, **scored.extras})
+        rollouts = as_rollouts(objective, behaviour, start, actions, scored)
         prepared = objective.prepare(rollouts, state)
         for _ in range(updates):
             extras = {"entropies": policy.entropies(actions).flatten(0, 1)}
             wanted = {name: value for name, value in extras.items() if f"policy.{name}" in objective.needs}
             outputs = PolicyOutputs(policy.logps(actions).flatten(0, 1), wanted)
+            refined = objective.refine(rollouts, prepared, outputs)
+            if watch:
+                watch(rollouts, refined, outputs)
             step.zero_grad()
-            (len(seeds) * objective.loss(rollouts, prepared, outputs)).backward()
+            (len(seeds) * objective.loss(rollouts, refined, outputs)).backward()
             step.step()
-        state = objective.update(state, prepared.statistics)
+        state = objective.update(state, refined.statistics)
+        past.append(_frozen(policy))
         seen.append(look(policy))
     history = torch.stack(seen, 1).numpy()
     return history.reshape(len(seeds), -1, *history.shape[1:]).mean(1)
+
+
+def _frozen(policy: Any) -> Any:
+    return replace(policy, logits=policy.logits.detach().clone())
 
 
 def as_rollouts(objective: OnlineObjective, policy: Policy, start: Policy, actions: Tensor, scored: Scored) -> Rollouts:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from prefopt import recipes
-from scripts.claims.toys import Decisions, Scored, Softmax, Streams, learn, learn_from_pairs
+from scripts.claims.toys import Decisions, Featured, Scored, Softmax, Streams, learn, learn_from_pairs
 
 
 def first_decision(actions: torch.Tensor) -> Scored:
@@ -62,6 +62,60 @@ def test_a_recipe_with_a_reference_gets_the_start():
     held = learn(recipes.build("grpo", beta=5.0), Decisions.of([0.3]), first_decision, [0], **settings)
     assert free[0, 1] == pytest.approx(held[0, 1])
     assert held[0, -1] < free[0, -1]
+
+
+def test_a_lag_draws_from_the_policy_of_so_many_steps_before():
+    """Steps 0, 1 and 2 of lag 2 all draw from the start, P = .3; step 3 from the policy after the first step."""
+    seen, probabilities = [], []
+
+    def watch(rollouts, prepared, outputs):
+        seen.append(rollouts.logps.exp().unique().tolist())
+
+    def record(policy):
+        probabilities.append(policy.probabilities.item())
+        return policy.probabilities
+
+    settings = {"steps": 4, "group": 8, "learning_rate": 1.0, "lag": 2, "watch": watch, "record": record}
+    learn(recipes.build("grpo"), Decisions.of([0.3]), first_decision, [0], **settings)
+    assert seen[0] == seen[1] == seen[2] == pytest.approx([0.3, 0.7])
+    assert probabilities[1] != 0.3
+    assert seen[3] == pytest.approx(sorted([probabilities[1], 1 - probabilities[1]]))
+
+
+def test_a_sampler_draws_in_place_of_the_policy():
+    """The engine says yes with P = .9, the policy with .3: most draws are a yes, each with both probabilities."""
+    seen = []
+    learn(
+        recipes.build("tis"), Decisions.of([0.3]), first_decision, [0], steps=1, group=200, learning_rate=0.1,
+        sampler=lambda policy: Decisions.of([0.9]), watch=lambda rollouts, prepared, outputs: seen.append(rollouts),
+    )  # fmt: skip
+    yes = seen[0].rewards[:, 0] == 1
+    assert 0.8 < yes.double().mean() < 1
+    assert seen[0].logps.exp()[yes].unique().tolist() == pytest.approx([0.3])
+    assert seen[0].extras["sampler_logps"].exp()[yes].unique().tolist() == pytest.approx([0.9])
+
+
+def test_demonstrations_are_rows_of_their_group():
+    """P(yes) = e^-20: no completion succeeds, so the switch shows the demonstration: d(-log p)/dlogit = p - 1 = -1."""
+    policy = Decisions(torch.tensor([[-20.0]], dtype=torch.float64).requires_grad_())
+    demonstrations = torch.ones(1, 1, 1, dtype=torch.long)
+    objective = recipes.build("hpt", entropy=0.0)
+    learn(
+        objective, policy, first_decision, [0], steps=1, group=4, learning_rate=2.0, demonstrations=demonstrations
+    )  # fmt: skip
+    assert policy.logits.item() == pytest.approx(-18)
+
+
+def test_featured_policy_shares_weights_between_prompts():
+    """Weights log 2 on token 0 of feature 0: prompts (1, 0), (0, 1) and (2, 0) give it 2/3, 1/2 and 4/5."""
+    weights = torch.zeros(1, 2, 1, 2, dtype=torch.float64)
+    weights[0, 0, 0, 0] = np.log(2)
+    features = torch.tensor([[1.0, 0], [0, 1], [2, 0]], dtype=torch.float64)
+    policy = Featured(weights.requires_grad_(), features)
+    assert policy.probabilities[:, 0, 0].tolist() == pytest.approx([2 / 3, 1 / 2, 4 / 5])
+    actions = torch.zeros(3, 1, 1, dtype=torch.long)
+    policy.logps(actions)[0].sum().backward()
+    assert weights.grad[0, :, 0, 0].tolist() == pytest.approx([1 / 3, 0])
 
 
 def test_one_step_of_dpo():
