@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from reward_models.verifiable.grading.blackbox_calls import ForgeryError, answer_of, failure
 from reward_models.verifiable.grading.cases import Job, StdinCase
 from reward_models.verifiable.grading.cells import LATE, OK, Cell
-from reward_models.verifiable.grading.comparison import same_output
 from reward_models.verifiable.grading.conversation import Conversation, EndedError, Ground, LateError
 from reward_models.verifiable.grading.inside.codec import encode
 from reward_models.verifiable.grading.order import shuffled
+from reward_models.verifiable.grading.output_comparison import same_output
 
 REQUEST_CHARACTERS = 64_000_000
 CONFIRMED = 3

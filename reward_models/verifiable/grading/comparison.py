@@ -24,8 +24,6 @@ from reward_models.verifiable.grading.inside.codec import DEEPEST
 
 STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 BRACKETS = re.compile(r"[\[{\]}]")
-NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-LONGEST_NUMBER = 100
 
 
 class MalformedError(ValueError):
@@ -82,31 +80,6 @@ def same_value(expected: Any, answer: Any, tolerance: float | None = None) -> bo
     raise TypeError(f"a value of type {type(expected).__name__} cannot be expected")
 
 
-def same_output(expected: str, printed: str, tolerance: float | None = None) -> bool:
-    """Whether both texts have the same lines, as many, apart from blanks at line ends and empty lines at the end."""
-    wanted, given = _lines(expected), _lines(printed)
-    return len(wanted) == len(given) and all(
-        one == other or (tolerance is not None and _same_words(one, other, tolerance))
-        for one, other in zip(wanted, given, strict=True)
-    )
-
-
-def _lines(text: str) -> list[str]:
-    return "\n".join(line.rstrip() for line in text.split("\n")).rstrip("\n").split("\n")
-
-
-def _same_words(expected: str, printed: str, tolerance: float) -> bool:
-    wanted, given = expected.split(), printed.split()
-    return len(wanted) == len(given) and all(
-        one == other or (_is_number(one) and _is_number(other) and _close(float(one), float(other), tolerance))
-        for one, other in zip(wanted, given, strict=True)
-    )
-
-
-def _is_number(word: str) -> bool:
-    return len(word) <= LONGEST_NUMBER and NUMBER.fullmatch(word) is not None
-
-
 def _tagged(answer: Any, tag: str) -> Any:
     return answer[tag] if type(answer) is dict and answer.keys() == {tag} else None
 
@@ -132,10 +105,11 @@ def _same_number(expected: complex, answer: complex | None, tolerance: float | N
         return True
     if tolerance is None or isinstance(expected, complex) or isinstance(answer, complex):
         return False
-    return expected == answer or _close(expected, answer, tolerance)
+    return expected == answer or close(expected, answer, tolerance)
 
 
-def _close(expected: float, answer: float, tolerance: float) -> bool:
+def close(expected: float, answer: float, tolerance: float) -> bool:
+    """Whether two numbers differ by no more than the tolerance, absolute or relative to the larger."""
     try:
         return math.isclose(expected, answer, rel_tol=tolerance, abs_tol=tolerance)
     except OverflowError:

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from reward_models.verifiable.grading import CallCase
 from reward_models.verifiable.grading.blackbox_calls import ForgeryError, answer_of, judge
-from reward_models.verifiable.grading.comparison import MalformedError, parse, same_output, same_value, too_deep
+from reward_models.verifiable.grading.comparison import MalformedError, parse, same_value, too_deep
 from reward_models.verifiable.grading.inside.codec import encode
+from reward_models.verifiable.grading.output_comparison import same_output
 
 
 def same(expected: Any, answer: Any, tolerance: float | None = None) -> bool:

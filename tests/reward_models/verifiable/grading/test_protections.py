@@ -22,9 +22,9 @@ from reward_models.verifiable.grading import (
     asked_names,
     blackbox_calls,
     blackbox_output,
-    comparison,
     conversation,
     grade,
+    output_comparison,
     two_process,
 )
 from reward_models.verifiable.grading.program import program
@@ -130,7 +130,9 @@ def test_numbers_of_lines_agree(without: Callable[..., None]) -> None:
     assert run(code, cases).cells == (False,)
 
     def pairwise(expected: str, printed: str, tolerance: float | None) -> bool:
-        return all(one == other for one, other in zip(comparison._lines(expected), comparison._lines(printed)))  # noqa: B905
+        return all(
+            one == other for one, other in zip(output_comparison._lines(expected), output_comparison._lines(printed))
+        )  # noqa: B905
 
     without(blackbox_output, "same_output", pairwise)
     assert run(code, cases).cells == (True,)

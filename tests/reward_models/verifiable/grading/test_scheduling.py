@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import threading
@@ -119,6 +120,22 @@ def test_a_failure_of_the_sandbox_is_tried_once_more() -> None:
     assert always.starts == 2
     grade([Job("", [CallCase("f"), AssertCase("f()")])], always, cache=cache, breaker=None)
     assert always.starts == 4
+
+
+def test_a_fault_of_the_grader_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong with one program out here, it has no verdict, and the others have theirs."""
+    graders = importlib.import_module("reward_models.verifiable.grading.grade")
+    grade_calls = graders.grade_calls
+
+    def faulty(ground: Any, job: Job, cases: Any) -> Any:
+        if "upsets" in job.code:
+            raise RecursionError("too much")
+        return grade_calls(ground, job, cases)
+
+    monkeypatch.setattr(graders, "grade_calls", faulty)
+    upsetting = Job("# upsets the grader", [CallCase("f")])
+    first, second = grade([upsetting, adds(2)], quickest(), cache=None, breaker=Breaker())
+    assert (first.cells, first.execution.reason, second.cells) == ((None,), "RecursionError: too much", (True,))
 
 
 def test_the_run_stops_where_the_sandbox_fails_too_often() -> None:
