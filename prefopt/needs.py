@@ -71,7 +71,7 @@ def _needs() -> dict[str, Need]:
         "prompt_value": "predicted value of the prompt",
         "levels": "quality level of the completion",
         "retry_from_step": "number of the turn from which a retry and the attempt that it retries part; 0 for others",
-        "hint_length": "leading tokens of the completion that were given from a reference answer; 0 if unaided",
+        "hint_length": "leading tokens of the completion, in its mask, that a reference answer gave; 0 if unaided",
         "turn_correction": "how far the turns after the one being learnt have moved, see prefopt.online.turnwise",
         "weight_lag": "weight versions between the one that the completion was begun with and the newest one",
         "prompt_solve_rate": "share of a fixed policy's attempts at the prompt that solved it, measured beforehand",

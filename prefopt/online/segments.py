@@ -29,17 +29,15 @@ def segment_advantages(values: Tensor, mask: Tensor, outcome: Tensor) -> Tensor:
     the ``outcome`` ``(B,)``. Tokens before the first cut, and rows without one, get 0.
     """
     cut = mask & ~torch.isnan(values)
-    advantages = torch.zeros(mask.shape, dtype=torch.float64, device=mask.device)
-    after = outcome.double()
-    begin = torch.full((len(mask),), mask.shape[1], device=mask.device)
-    place = torch.arange(mask.shape[1], device=mask.device)
-    for t in range(mask.shape[1] - 1, -1, -1):
-        here, value = cut[:, t], values[:, t].double()
-        inside = (place >= t) & (place < begin[:, None]) & here[:, None]
-        advantages = torch.where(inside, (after - value)[:, None], advantages)
-        after = torch.where(here, value, after)
-        begin = torch.where(here, t, begin)
-    return advantages.where(mask, 0.0)
+    known = torch.where(cut, values.double(), 0.0)
+    width = mask.shape[1]
+    place = torch.arange(width, device=mask.device).expand(mask.shape)
+    last = torch.where(cut, place, -1).cummax(-1).values
+    following = torch.where(cut, place, width).flip(-1).cummin(-1).values.flip(-1)
+    following = torch.nn.functional.pad(following[:, 1:], (0, 1), value=width)
+    right = known.gather(1, following.clamp(max=width - 1))
+    right = torch.where(following < width, right, outcome.double()[:, None])
+    return torch.where(mask & (last >= 0), right - known.gather(1, last.clamp(min=0)), 0.0)
 
 
 def tree_value(tree: Tree) -> float:
