@@ -72,7 +72,8 @@ def gather_rollouts(
         mask=everywhere(mask),
         rewards=rewards.detach().float().cpu(),
         logps=everywhere(logps.float()),
-        extras={name: of(name, values) for name, values in extras.items()},
+        # Sets of names have another order on every process; what is gathered must not.
+        extras={name: of(name, extras[name]) for name in sorted(extras)},
     )
 
 

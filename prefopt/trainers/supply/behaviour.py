@@ -59,7 +59,7 @@ class Behaviour:
             extras["sampler_logps"] = batch["sampling_per_token_logps"]
         if "prompt_logps" in missing:
             extras["prompt_logps"], extras["prompt_mask"] = prompt_logps(self.trainer, batch)
-        if "squared_gradient_norms" in missing:
+        if "squared_gradient_norms" in missing - extras.keys():
             extras["squared_gradient_norms"] = gradient_norms(self.trainer, batch, mask)
         if "expert_logps" in missing:
             extras["expert_logps"] = expert_logps(self.trainer, rows, batch, mask.shape[1])
@@ -78,6 +78,8 @@ class Behaviour:
         self, batch: dict[str, Any], mask: Tensor, missing: frozenset[str], extras: dict[str, Tensor], logps: bool
     ) -> None:
         wanted = {name: IN_ONE_PASS[name] for name in missing & IN_ONE_PASS.keys()}
+        if "squared_gradient_norms" in missing and self.trainer.args.gradient_norms == "proxy":
+            wanted["squared_gradient_norms"] = "log_sum_sq_probs"
         if not wanted and (not logps or batch.get("old_per_token_logps") is not None):
             return
         found = self.trainer.fixed_statistics(self.trainer.model, batch, frozenset(wanted.values()))
@@ -86,6 +88,10 @@ class Behaviour:
         if "group_divergence" in wanted:
             extras["group_divergence"] = divergences(self.trainer, found["hidden"], mask)
             del wanted["group_divergence"]
+        if "squared_gradient_norms" in wanted:
+            token = 1 - 2 * found["logps"].exp() + found["log_sum_sq_probs"].exp()
+            extras["squared_gradient_norms"] = torch.where(mask, token, 0.0).sum(-1)
+            del wanted["squared_gradient_norms"]
         if "router_probs_old_topk" in wanted:
             count = experts_a_token(self.trainer.model.config.get_text_config())
             found["router_probs"], batch[OLD_EXPERTS] = found["router_probs"].topk(count or 1, dim=-1)

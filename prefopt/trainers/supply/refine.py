@@ -43,11 +43,14 @@ def refined(
         accelerator: knows the processes.
     """
     device = outputs[0].logps.device
-    rows = {key: _joined(parts, key, device) for key in parts[0] if key in READ or key.startswith((EXTRA, CARRIED))}
+    # Every process gathers in the same order.
+    keys = sorted(key for key in parts[0] if key in READ or key.startswith((EXTRA, CARRIED)))
+    rows = {key: _joined(parts, key, device) for key in keys}
     rows = {key: gathered(value, accelerator) for key, value in rows.items() if value is not None}
     logps = gathered(torch.cat([one.logps for one in outputs]), accelerator)
     extras = {
-        name: gathered(torch.cat([one.extras[name] for one in outputs]), accelerator) for name in outputs[0].extras
+        name: gathered(torch.cat([one.extras[name] for one in outputs]), accelerator)
+        for name in sorted(outputs[0].extras)
     }
     before, prepared = detach_rows(rows, logps, on_device(state, device))
     after = objective.refine(before, prepared, PolicyOutputs(logps, extras))

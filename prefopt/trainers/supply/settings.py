@@ -50,6 +50,13 @@ class SupplyArguments:
     cut_share: float = field(
         default=0.8, metadata={"help": "resampled_answers: share of a completion that is kept before it is drawn again"}
     )
+    gradient_norms: str = field(
+        default="proxy",
+        metadata={
+            "help": "squared_gradient_norms: proxy (of the gradient on the logits, in one pass) or exact (of all that "
+            "is trained, a forward and backward pass a completion)"
+        },
+    )
     top_logits: int = field(
         default=50, metadata={"help": "largest logits kept of each token, where a part reads policy.top_logits"}
     )
@@ -64,6 +71,8 @@ class SupplyArguments:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
+        if self.gradient_norms not in ("proxy", "exact"):
+            raise UserError(f"gradient_norms must be proxy or exact, not '{self.gradient_norms}'")
         if not 0 < self.cut_share < 1:
             raise UserError(f"cut_share is a share between 0 and 1, not {self.cut_share}")
         super().__post_init__()  # type: ignore[misc]

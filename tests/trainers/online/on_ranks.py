@@ -21,6 +21,10 @@ RECIPES: dict[str, Any] = {
     "plain": {"recipe": "gdpo", "aggregate": "dapo", "regularise": {"recipe": "grpo", "beta": 0.1}},
     "stateful": {"recipe": "reinforce", "baseline_momentum": 0.5},
     "suite": "verpo",
+    "mini_batch": {"recipe": "m2po", "threshold": 1e-9},
+    "groups": "gvpo",
+    "critic": "gae",
+    "curvature": {"recipe": "capo", "learning_rate": 1e-2},
     "raises": "grpo",
     "non_finite": "grpo",
 }
@@ -36,6 +40,14 @@ def fails_on_rank_1(prompts: Any, completions: Any, completion_ids: list[list[in
 SOURCES: dict[str, Any] = {"raises": [fails_on_rank_1, short], "suite": [LengthSuite(ragged=True)]}
 
 
+SETTINGS: dict[str, Any] = {
+    "mini_batch": {"num_iterations": 2},
+    # Two processes with 2 rows each hold no group of 4; with one of 2 they do.
+    "groups": {"num_generations": 2},
+    "curvature": {"num_iterations": 2},
+}
+
+
 def play(folder: Path, rows: int, case: str) -> None:
     """Train three steps of two micro-batches."""
     run = trainer(
@@ -49,6 +61,7 @@ def play(folder: Path, rows: int, case: str) -> None:
         optim="sgd",
         learning_rate=0.1,
         seed=3,
+        **SETTINGS.get(case, {}),
     )
     if case == "non_finite":
         poison_last_rank(run)

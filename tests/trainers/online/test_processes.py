@@ -41,12 +41,13 @@ def result(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "result.json").read_text())
 
 
-@pytest.mark.parametrize("case", ["plain", "stateful", "suite"])
+@pytest.mark.parametrize("case", ["plain", "stateful", "suite", "mini_batch", "groups", "critic", "curvature"])
 def test_same_losses(case: str, two: Path, tmp_path: Path) -> None:
     """One process with 4 rows a micro-batch, two with 2: losses, figures and parameters agree to 1e-5.
 
     Each generation batch has 8 rows, two groups of 4; with two processes a group lies on each, and completions are
-    padded to different widths there. ``suite``: problems have 2 and 4 tests.
+    padded to different widths there. ``suite``: problems have 2 and 4 tests. ``mini_batch`` and ``curvature`` see the
+    whole mini-batch before each step, ``groups`` compares within a micro-batch, ``critic`` carries returns a token.
     """
     on_ranks.play(tmp_path, 4, case)
     here, there = result(tmp_path), result(two / case)
