@@ -113,3 +113,13 @@ def test_pairs_per_token():
     carried = term.carry(batch.rewards[:, 0], torch.zeros(2, 2), batch)
     found = term(PolicyOutputs(torch.tensor([[0.3, 0.3], [0.1, 0.1]])), batch, carried).item()
     assert found == pytest.approx(0.5981, abs=5e-5)
+
+
+def test_switches_agree():
+    """DYPO keeps the rows that HPT keeps at gate 0, less those of solved prompts."""
+    expert = torch.tensor([False, False, True] * 3)
+    rewards = [0.0, 0, 1, 1, 1, 1, 1, 0, 1]
+    batch = rollouts(rewards, [0] * 3 + [1] * 3 + [2] * 3, from_expert=expert, ref_logps=torch.zeros(9, 1))
+    ours, theirs = (recipes.build(name).prepare(batch).weights[:, 0] > 0 for name in ("dypo", "hpt"))
+    assert theirs.tolist() == [False, False, True, True, True, False, True, True, False]
+    assert ours.tolist() == [False, False, True, False, False, False, True, True, False]
