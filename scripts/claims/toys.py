@@ -154,6 +154,11 @@ class Chain:
 
     logits: Tensor
 
+    @property
+    def probabilities(self) -> Tensor:
+        """``(contexts, T, V, V)``: of each token after each token."""
+        return self.logits.detach().softmax(-1)
+
     def _rows(self, actions: Tensor) -> Tensor:
         """Return ``(contexts, G, T, V)``: log-probabilities at each place, after the tokens before it."""
         before = torch.nn.functional.pad(actions[..., :-1], (1, 0))
@@ -163,7 +168,7 @@ class Chain:
 
     def sample(self, uniform: Tensor) -> Tensor:
         """Return token ids, place by place."""
-        steps = self.logits.detach().softmax(-1).cumsum(-1)[..., :-1]
+        steps = self.probabilities.cumsum(-1)[..., :-1]
         contexts = torch.arange(len(uniform))[:, None]
         drawn = [torch.zeros(uniform.shape[:2], dtype=torch.long)]
         for place in range(uniform.shape[2]):
@@ -193,7 +198,8 @@ def unit_steps(seeds: int) -> Callable[..., torch.optim.Optimizer]:
             for group in self.param_groups:
                 for table in group["params"]:
                     each = table.grad.view(seeds, -1)
-                    each /= each.norm(dim=1, keepdim=True).clamp(min=1e-300)
+                    length = each.norm(dim=1, keepdim=True)
+                    each /= length.where(length > 0, 1.0)
             super().step()
 
     return UnitSteps

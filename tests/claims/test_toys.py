@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from prefopt import recipes
-from scripts.claims.toys import Decisions, Featured, Scored, Softmax, Streams, learn, learn_from_pairs
+from scripts.claims.toys import (
+    Chain,
+    Decisions,
+    Featured,
+    Scored,
+    Softmax,
+    Streams,
+    learn,
+    learn_from_pairs,
+    unit_steps,
+)
 
 
 def first_decision(actions: torch.Tensor) -> Scored:
@@ -130,3 +140,25 @@ def test_one_step_of_dpo():
 def test_contexts_must_divide_among_seeds():
     with pytest.raises(ValueError, match="3 contexts do not divide among 2 seeds"):
         learn(recipes.build("grpo"), Decisions.of([0.5], 3), first_decision, [0, 1], steps=1, group=2, learning_rate=1)
+
+
+def test_chain_reads_the_token_before():
+    """One prompt, two places, V = 2. After token 0 (and at the start) P(1) = 3/4, after token 1 it is 1/2.
+
+    .5 gives 1 at the start (cumulative .25), then .4 gives 0 and .6 gives 1. log P = log 3/4 + log 1/2; the entropy
+    of the second place is log 2 after a 1.
+    """
+    logits = torch.tensor([[0.0, np.log(3)], [0.0, 0.0]], dtype=torch.float64).expand(1, 2, 2, 2)
+    policy = Chain(logits.clone().requires_grad_())
+    actions = policy.sample(torch.tensor([[[0.5, 0.4], [0.5, 0.6], [0.1, 0.2]]], dtype=torch.float64))
+    assert actions[0].tolist() == [[1, 0], [1, 1], [0, 0]]
+    assert policy.logps(actions).exp().prod(-1)[0].tolist() == pytest.approx([3 / 8, 3 / 8, 1 / 16])
+    assert policy.entropies(actions)[0, :2, 1].tolist() == pytest.approx([np.log(2)] * 2)
+
+
+def test_unit_steps_have_one_length_for_each_seed():
+    """Two seeds whose gradients differ tenfold move by 0.5 each; a gradient of 0 moves nothing."""
+    table = torch.zeros(3, 2, requires_grad=True)
+    table.grad = torch.tensor([[3.0, 4.0], [30.0, 40.0], [0.0, 0.0]])
+    unit_steps(3)([table], lr=0.5).step()
+    assert table.detach().flatten().tolist() == pytest.approx([-0.3, -0.4, -0.3, -0.4, 0, 0])
