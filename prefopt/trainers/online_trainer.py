@@ -16,6 +16,7 @@ from transformers.trainer_utils import SaveStrategy
 from prefopt.batch import PolicyOutputs, Prepared, Rollouts
 from prefopt.errors import UserError
 from prefopt.online.objective import OnlineObjective
+from prefopt.online.turnwise import TurnwiseObjective
 from prefopt.trainers import progress
 from prefopt.trainers.compose import choose_objective, tell_unread_rewards, with_length, with_weights
 from prefopt.trainers.display import show_brief_lines
@@ -38,6 +39,7 @@ from prefopt.trainers.supply.plan import check_shape, wanted_columns
 from prefopt.trainers.supply.references import expert_answers
 from prefopt.trainers.supply.refine import on_device, refined
 from prefopt.trainers.supply.steps import Splitter
+from prefopt.trainers.supply.turns import Turns
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer, require_tested_version
 from prefopt.trainers.unscored import UnscoredLimit
 from reward_models.attention_choice import use_attention
@@ -123,6 +125,9 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
             self.reference = Reference(self, args.reference_model, fresh)
         self.critic = attach_critic(self) if "policy.values" in self.objective.needs else None
         self.behaviour, self.current = Behaviour(self), Current(self)
+        self.turns = Turns(self, self.objective) if isinstance(self.objective, TurnwiseObjective) else None
+        if self.turns is not None:
+            self.add_callback(self.turns)
         show_brief_lines(self)
         self.add_callback(_AdvanceState(self))
         self.add_callback(HistoryFile(Path(args.output_dir) / HISTORY))
@@ -150,7 +155,7 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
             self.statistics = {slot: dict(values) for slot, values in prepared.statistics.items()}
         if self.log_completions:
             self.show_advantages(prepared.advantages.sum(-1) / rollouts.mask.sum(-1).clamp(min=1))
-        batch = attach(batch, rollouts, prepared, own, common=self.objective.scope == "batch")
+        batch = attach(batch, rollouts, prepared, own, common=self.objective.scope == "batch" or self.turns is not None)
         if "importance_sampling_ratio" in batch:
             # The sampling engine's numbers differ from the trainer's; TRL corrects the policy term alone, too.
             batch["weights"] = batch["weights"] * batch["importance_sampling_ratio"]
@@ -188,6 +193,8 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
 
     def before_step(self, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Run ``refine`` over the mini-batch of all processes, where the objective has parts that see it whole."""
+        if self.turns is not None:
+            self.turns.before_step()
         statistics, parts = self.statistics, list(parts)
         if self.objective.scope == "batch":
             outputs = [self.current.without_gradient(part, self.policy_is_samplers) for part in parts]

@@ -319,13 +319,24 @@ class HookedGRPOTrainer(GRPOTrainer):
         return text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
 
     @torch.no_grad()
-    def continue_from(self, prefixes: Sequence[list[int]]) -> list[list[int]]:
-        """Return what the policy generates behind each of the prefixes, sampled as completions are."""
+    def continue_from(self, prefixes: Sequence[list[int]], left: Sequence[int]) -> list[list[int]]:
+        """Return what the policy generates behind each prefix, at most ``left`` tokens, sampled as completions are.
+
+        Those with equally much to come are generated together. An engine generates up to its own limit.
+        """
         at_once = max(1, self.rows_at_once * (self.args.steps_per_generation if self.mode == "train" else 1))
-        found: list[list[int]] = []
-        for start in range(0, len(prefixes), at_once):
-            found += self._generate_single_turn(list(prefixes[start : start + at_once]), None, {}, 1)[0]
-        return found
+        order = sorted(range(len(prefixes)), key=lambda i: -left[i])
+        found: dict[int, list[int]] = {}
+        limit = self.generation_config.max_new_tokens
+        try:
+            for start in range(0, len(order), at_once):
+                some = order[start : start + at_once]
+                self.generation_config.max_new_tokens = max(1, left[some[0]])
+                drawn = self._generate_single_turn([prefixes[i] for i in some], None, {}, 1)[0]
+                found |= {i: tokens[: left[i]] for i, tokens in zip(some, drawn, strict=True)}
+        finally:
+            self.generation_config.max_new_tokens = limit
+        return [found[i] for i in range(len(prefixes))]
 
     def replaced(self, rows: int) -> Tensor:
         """Return ``(B,)`` bool: which completions of this process a demonstration replaces, the last of each group."""

@@ -13,8 +13,8 @@ from prefopt.errors import UserError
 from prefopt.trainers.supply.continuations import cutpoint_values, resampled_answers
 from prefopt.trainers.supply.passes import divergences, gradient_norms, prompt_logps
 from prefopt.trainers.supply.plan import experts_a_token
-from prefopt.trainers.supply.references import add_degraded_prompts, add_reference_answers, expert_logps
-from prefopt.trainers.verdicts import turn_ids
+from prefopt.trainers.supply.references import DEGRADED, TOLD, add_other_prompts, add_reference_answers, expert_logps
+from prefopt.trainers.supply.turns import numbered_turns
 
 if TYPE_CHECKING:
     from prefopt.trainers.online_trainer import OnlineTrainer
@@ -67,8 +67,10 @@ class Behaviour:
             extras["cutpoint_values"] = cutpoint_values(self.trainer, rows, batch, mask)
         if "resampled_answers" in missing:
             extras["resampled_answers"] = resampled_answers(self.trainer, rows, batch)
-        if "policy.degraded_logps" in self.needs:
-            add_degraded_prompts(self.trainer, rows, batch)
+        for name in (DEGRADED, TOLD):
+            column = getattr(self.trainer.args, name)
+            if column is not None:
+                add_other_prompts(self.trainer, rows, batch, column, name)
         if any("reference_answer" in name for name in self.needs):
             extras |= add_reference_answers(self.trainer, rows, batch, missing)
         self._of_tokens(batch, mask, missing, extras)
@@ -101,7 +103,9 @@ class Behaviour:
         self, batch: Mapping[str, Any], mask: Tensor, missing: frozenset[str], extras: dict[str, Tensor]
     ) -> None:
         if "turn_ids" in missing:
-            extras["turn_ids"] = turn_ids(mask)
+            extras["turn_ids"] = numbered_turns(self.trainer, batch, mask)
+        if "turn_correction" in missing:
+            extras["turn_correction"] = torch.ones(len(mask), device=mask.device)
         if "token_ids" in missing:
             extras["token_ids"] = batch["completion_ids"]
         if "weight_lag" in missing:

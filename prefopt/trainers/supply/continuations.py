@@ -61,9 +61,9 @@ def drawn_again(
     prompts = unpadded(batch["prompt_ids"], batch["prompt_mask"])
     completions = unpadded(batch["completion_ids"], batch["completion_mask"])
     prefixes = [[*prompts[row], *completions[row][:kept]] for row, kept in cuts for _ in range(times)]
-    drawn = iter(trainer.continue_from(prefixes))
-    longest = trainer.args.max_completion_length
-    ids = [[[*completions[row][:kept], *next(drawn)][:longest] for _ in range(times)] for row, kept in cuts]
+    left = [max(0, trainer.args.max_completion_length - kept) for _, kept in cuts for _ in range(times)]
+    drawn = iter(trainer.continue_from(prefixes, left))
+    ids = [[[*completions[row][:kept], *next(drawn)] for _ in range(times)] for row, kept in cuts]
     decode = trainer.tokenizer.decode
     return ids, [[str(decode(one, skip_special_tokens=True)) for one in some] for some in ids]
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from prefopt.batch import PolicyOutputs
+from prefopt.trainers.generation import completion_mask
 from prefopt.trainers.supply.behaviour import OLD_EXPERTS
 from prefopt.trainers.supply.phases import loss_needs, of_policy, refine_needs
 from prefopt.trainers.supply.references import degraded_logps, reference_answer_logps
+from prefopt.trainers.supply.told import told_extras
 
 if TYPE_CHECKING:
     from prefopt.trainers.online_trainer import OnlineTrainer
@@ -33,6 +35,7 @@ class Current:
     def __init__(self, trainer: OnlineTrainer) -> None:
         self.trainer = trainer
         self.in_loss = of_policy(loss_needs(trainer.objective))
+        self.drawn = max([0, *(getattr(part, "drawn", 0) for _, part in trainer.objective.parts())])
         self.in_refine = of_policy(refine_needs(trainer.objective))
 
     def __call__(
@@ -40,6 +43,8 @@ class Current:
     ) -> tuple[PolicyOutputs, Tensor | None, Tensor | None]:
         """Return the outputs of a micro-batch, its entropies where known, a mixture of experts' balancing loss."""
         wanted = frozenset(FORWARD[name] for name in self.in_loss & FORWARD.keys())
+        candidates = "candidate_logps" in self.in_loss
+        wanted |= {"hidden"} if candidates else set()
         balance = None
         if wanted <= {"entropies"}:
             logps, entropies, balance = self.trainer.token_outputs(model, batch, entropies=bool(wanted) or measured)
@@ -49,6 +54,9 @@ class Current:
         extras = self._extras(found, self.in_loss, batch)
         if "reference_answer_logps" in self.in_loss:
             extras["reference_answer_logps"] = reference_answer_logps(self.trainer, model, batch)
+        if "answer_logps" in self.in_loss:
+            hidden = found["hidden"] if candidates else None
+            extras |= told_extras(self.trainer, model, batch, completion_mask(batch), hidden, self.drawn)
         return PolicyOutputs(found["logps"], extras), found.get("entropies"), balance
 
     def without_gradient(self, batch: Mapping[str, Any], unchanged: bool) -> PolicyOutputs:

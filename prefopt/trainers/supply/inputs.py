@@ -19,7 +19,10 @@ from prefopt.trainers.rewards import Completions, RewardSourceError, answer_of
 from prefopt.trainers.sources import load_function
 
 IDENTITIES = frozenset({"turn_states", "resampled_answers"})
-INTEGERS = frozenset({"step_ids", "turn_ids", "token_ids", "levels", "retry_from_step", "weight_lag"}) | IDENTITIES
+INTEGERS = (
+    frozenset({"step_ids", "turn_ids", "token_ids", "levels", "retry_from_step", "hint_length", "weight_lag"})
+    | IDENTITIES
+)
 TRUTHS = frozenset({"truncated", "from_expert", "from_replay"})
 SHAPES = ("(B,)", "(B, S)", "(B, M)", "(B, T)", "(B, S, M)", "(P,)")
 KEYS = ("source", "columns")
@@ -135,7 +138,12 @@ def read_inputs(given: Mapping[str, Any], needs: frozenset[str]) -> list[UserInp
     """
     found = []
     for name, entry in given.items():
-        possible = [need for need, about in NEEDS.items() if about.holder == "rollouts" and about.shape in SHAPES]
+        # What belongs to a loop of its own would have the wrong meaning from anywhere else.
+        possible = [
+            need
+            for need, about in NEEDS.items()
+            if about.holder == "rollouts" and about.shape in SHAPES and need != "turn_correction"
+        ]
         if name not in possible:
             raise UserError(
                 f"inputs: '{name}' is nothing that can be supplied so.{nearest(str(name), possible)} Names: "

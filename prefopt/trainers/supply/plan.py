@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prefopt.batch import NEEDS
 from prefopt.errors import UserError
 from prefopt.online.method import OnlineMethod
+from prefopt.online.turnwise import TurnwiseObjective
 from prefopt.trainers.reward_source import RewardSource
 from prefopt.trainers.supply.inputs import SHAPES, UserInput
 from prefopt.trainers.verdicts import gives
@@ -41,6 +42,11 @@ LACKING = {
     "from_expert": "which comes with demonstrations: set `demonstration: COLUMN`, or `inputs: {from_expert: ...}`",
     "expert_logps": "which come with demonstrations: set `demonstration: COLUMN`",
     "policy.degraded_logps": "which need a degraded copy of each prompt: set `degraded_prompt: COLUMN`",
+    "policy.answer_logps": "which need a prompt that tells the answer: set `answer_prompt: COLUMN`",
+    "policy.candidate_logps": "which are compared with a prompt that tells the answer: set `answer_prompt: COLUMN`",
+    "policy.candidate_answer_logps": "which need a prompt that tells the answer: set `answer_prompt: COLUMN`",
+    "policy.soft_logps": "which need thoughts that are fed as mixtures of embeddings, where generation here feeds "
+    "tokens; train it with a loop of your own around `prefopt.online.gumbel`",
     "policy.reference_answer_logps": "which need each prompt's reference answer: set `reference_answer: COLUMN`",
     "reference_answer_mask": "which needs each prompt's reference answer: set `reference_answer: COLUMN`",
     "reference_answer_rewards": "which need each prompt's reference answer: set `reference_answer: COLUMN`",
@@ -65,10 +71,14 @@ def supplied(
         "turn_test_results": any(gives(source, "results", "turn_results") for source in sources),
         "turn_ids": several_turns or "turn_test_results" not in objective.needs,
         "step_ids": config.steps is not None,
+        "turn_correction": isinstance(objective, TurnwiseObjective),
         "values": "policy.values" in objective.needs,
         "from_expert": config.demonstration is not None,
         "expert_logps": config.demonstration is not None,
         "policy.degraded_logps": config.degraded_prompt is not None,
+        "policy.answer_logps": config.answer_prompt is not None,
+        "policy.candidate_logps": config.answer_prompt is not None,
+        "policy.candidate_answer_logps": config.answer_prompt is not None,
         "policy.reference_answer_logps": answers,
         "reference_answer_mask": answers,
         "reference_answer_rewards": answers,
@@ -96,6 +106,7 @@ def check_settings(objective: OnlineMethod, config: OnlineConfig) -> None:
     needs = objective.needs
     readers = {
         "degraded_prompt": {"policy.degraded_logps"},
+        "answer_prompt": {"policy.answer_logps"},
         "reference_answer": {name for name in needs if "reference_answer" in name},
         "demonstration": {"from_expert", "expert_logps"},
         "critic_learning_rate": {"policy.values"},

@@ -18,22 +18,27 @@ from prefopt.trainers.supply.texts import answer_ids, padded, prompt_ids
 if TYPE_CHECKING:
     from prefopt.trainers.online_trainer import OnlineTrainer
 
-ANSWER, DEGRADED = "reference_answer_ids", "degraded_prompt"
+ANSWER, DEGRADED, TOLD = "reference_answer_ids", "degraded_prompt", "answer_prompt"
 
 
-def add_degraded_prompts(trainer: OnlineTrainer, rows: Sequence[Mapping[str, Any]], batch: dict[str, Any]) -> None:
-    """Put the degraded prompts' tokens into the batch."""
-    column, tokenizer = trainer.args.degraded_prompt, trainer.tokenizer
+def add_other_prompts(
+    trainer: OnlineTrainer, rows: Sequence[Mapping[str, Any]], batch: dict[str, Any], column: str, name: str
+) -> None:
+    """Put the tokens of other prompts, from a column of the data, into the batch."""
+    tokenizer = trainer.tokenizer
     found = [prompt_ids(tokenizer, row[column], trainer.chat_template_kwargs) for row in rows]
-    device = batch["prompt_ids"].device
-    ids, mask = padded(found, tokenizer.pad_token_id, device, left=True)
-    batch[f"{DEGRADED}_ids"], batch[f"{DEGRADED}_mask"] = ids, mask
+    ids, mask = padded(found, tokenizer.pad_token_id, batch["prompt_ids"].device, left=True)
+    batch[f"{name}_ids"], batch[f"{name}_mask"] = ids, mask
+
+
+def behind(batch: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the batch with the completions behind other prompts."""
+    return {**batch, "prompt_ids": batch[f"{name}_ids"], "prompt_mask": batch[f"{name}_mask"]}
 
 
 def degraded_logps(trainer: OnlineTrainer, batch: Mapping[str, Any]) -> Tensor:
     """Return ``(B, T)``: log-probabilities of the completions after the degraded prompts, without gradient."""
-    other = {"prompt_ids": batch[f"{DEGRADED}_ids"], "prompt_mask": batch[f"{DEGRADED}_mask"]}
-    return trainer.fixed_outputs(trainer.model, {**batch, **other})[0]
+    return trainer.fixed_outputs(trainer.model, behind(batch, DEGRADED))[0]
 
 
 def expert_answers(trainer: OnlineTrainer, rows: Sequence[Mapping[str, Any]]) -> list[list[int]]:

@@ -43,10 +43,7 @@ def refined(
         accelerator: knows the processes.
     """
     device = outputs[0].logps.device
-    # Every process gathers in the same order.
-    keys = sorted(key for key in parts[0] if key in READ or key.startswith((EXTRA, CARRIED)))
-    rows = {key: _joined(parts, key, device) for key in keys}
-    rows = {key: gathered(value, accelerator) for key, value in rows.items() if value is not None}
+    rows = joined_rows(parts, device, accelerator)
     logps = gathered(torch.cat([one.logps for one in outputs]), accelerator)
     extras = {
         name: gathered(torch.cat([one.extras[name] for one in outputs]), accelerator)
@@ -62,6 +59,14 @@ def refined(
     found = [part | {key: pieces[key][number] for key in new} for number, part in enumerate(parts)]
     statistics = {slot: {name: v.cpu() for name, v in values.items()} for slot, values in after.statistics.items()}
     return found, statistics
+
+
+def joined_rows(parts: list[dict[str, Any]], device: torch.device, accelerator: Accelerator) -> dict[str, Tensor]:
+    """Return what `detach_rows` reads of the micro-batches of all processes, as one batch."""
+    # Every process gathers in the same order.
+    keys = sorted(key for key in parts[0] if key in READ or key.startswith((EXTRA, CARRIED)))
+    rows = {key: _joined(parts, key, device) for key in keys}
+    return {key: gathered(value, accelerator) for key, value in rows.items() if value is not None}
 
 
 def on_device(state: Mapping[str, Tensor], device: torch.device) -> State:

@@ -24,7 +24,7 @@ class SupplyArguments:
         default=None,
         metadata={
             "help": "where a completion's steps end: lines, paragraphs, sentences, or regex:PATTERN of what separates "
-            "them; for parts that read step_ids"
+            "them; for parts that read step_ids, and for turns that are learned one after the other"
         },
     )
     demonstration: str | None = field(
@@ -39,6 +39,9 @@ class SupplyArguments:
     )
     degraded_prompt: str | None = field(
         default=None, metadata={"help": "column with a degraded copy of the prompt, for parts that compare with it"}
+    )
+    answer_prompt: str | None = field(
+        default=None, metadata={"help": "column with a prompt that tells the answer, for parts that compare with it"}
     )
     continuations: int | None = field(
         default=None,

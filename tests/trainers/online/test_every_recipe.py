@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
 
 from prefopt import recipes
 from prefopt.cli import align_online as command
+from prefopt.errors import UserError
 from prefopt.online.method import OnlineMethod
 from prefopt.trainers.compose import choose_objective
 from prefopt.trainers.history import read_history
@@ -24,7 +25,6 @@ from reward_models.data import load_prompts
 
 ROOT = Path(__file__).parents[3]
 POLICY, PROMPTS = ROOT / "data" / "tiny-policy", ROOT / "data" / "prompts" / "train.jsonl"
-NAMES = recipes.names("online")
 STEPS = 20
 
 USER_FILE = """
@@ -87,6 +87,8 @@ BY_NAME: dict[str, Any] = {
     "reference_answer_rewards": {"reference_answer": "answer"},
     "policy.reference_answer_logps": {"reference_answer": "answer"},
     "policy.degraded_logps": {"degraded_prompt": "degraded"},
+    "policy.answer_logps": {"answer_prompt": "told"},
+    "hint_length": {"inputs": {"hint_length": "FILE:step"}},
     "cutpoint_values": {"continuations": 2, "cut_interval": 4},
     "resampled_answers": {"continuations": 2},
     "policy.values": {"critic_learning_rate": 1e-2},
@@ -96,6 +98,11 @@ ENGINE = frozenset({"sampler_logps"})
 """Needs that a run without vLLM has only with a function that generates."""
 EXPERTS = frozenset({"router_probs_old_topk", "policy.router_probs_on_old_topk"})
 """Needs that only a mixture of experts has."""
+
+
+LOOPS = {"soft_grpo": "policy.soft_logps"}
+"""Recipes whose loop is not TRL's, and what they lack here: refused with a sentence, before a model is loaded."""
+NAMES = [name for name in recipes.names("online") if name not in LOOPS]
 
 
 def settings_of(needs: frozenset[str], file: Path) -> dict[str, Any]:
@@ -114,7 +121,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("every_recipe")
     (folder / "own.py").write_text(USER_FILE, encoding="utf-8")
     rows = [json.loads(line) for line in PROMPTS.read_text(encoding="utf-8").splitlines()[:160]]
-    lines = [json.dumps(row | {"degraded": row["prompt"].split()[0]}) for row in rows]
+    lines = [
+        json.dumps(row | {"degraded": row["prompt"].split()[0], "told": f"{row['answer']} {row['prompt']}"})
+        for row in rows
+    ]
     (folder / "prompts.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return folder
 
@@ -201,3 +211,12 @@ def test_what_it_needs_is_in_the_table(name: str, workplace: Path) -> None:
     chosen = choose_objective(OnlineConfig(recipe=name, **config), None, sources, other)
     assert isinstance(chosen, OnlineMethod)
     assert chosen.recipe == name
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_loops_that_are_not_ours_are_refused(name: str, workplace: Path) -> None:
+    """With part, need and what to do."""
+    config = configuration(workplace, workplace / "out", recipes.build(name).needs)
+    sources = read_sources(config.pop("rewards"))
+    with pytest.raises(UserError, match=rf"needs '{LOOPS[name]}': which need .*loop"):
+        choose_objective(OnlineConfig(recipe=name, **config), None, sources, {})

@@ -260,6 +260,49 @@ def test_degraded_prompts(tmp_path: Path) -> None:
     close(found, expected, batch["completion_mask"].bool())
 
 
+def test_told_answers(tmp_path: Path) -> None:
+    """Log-probabilities behind the telling prompt; candidates' log-probabilities are those of the plain distribution.
+
+    All tokens of one position that were drawn k = 200 times: each candidate's number is that of some token, under both
+    prompts the same token, and the mean of ``exp(candidate_logps)`` is near ``sum_v p_v^2``, its expectation.
+    """
+
+    @dataclass(frozen=True)
+    class Draws(Asks):
+        drawn: int = 200
+
+    asks = "policy.answer_logps policy.candidate_logps policy.candidate_answer_logps"
+    part = Draws(frozenset(asks.split()))
+    data = prompts().map(lambda row: {"told": row["answer"] + row["prompt"]})
+    run = trainer(
+        tmp_path, objective=recipes.build("grpo", regularise=(part,)), max_steps=1, learning_rate=0.0, data=data,
+        answer_prompt="told", temperature=TEMPERATURE,
+    )  # fmt: skip
+    run._fresh_buffer = lambda generation_batch: [run._generate_and_score_completions(generation_batch)]
+    run.train()
+    batch, (_, _, extras) = run.buffer[0], part.seen[0]
+    told = []
+    for row, keep in zip(batch["prompt_ids"], batch["prompt_mask"], strict=True):
+        text = run.tokenizer.decode(row[keep.bool()])
+        told.append(run.tokenizer(str(2 * int(text.split("+")[0])) + text)["input_ids"])
+    width = max(map(len, told))
+    ids = torch.tensor([[0] * (width - len(one)) + one for one in told])
+    mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in told])
+    _, informed = plain(run, {**batch, "prompt_ids": ids, "prompt_mask": mask})
+    _, log_p = plain(run, batch)
+    keep = batch["completion_mask"].bool()
+    close(extras["policy.answer_logps"], informed.gather(-1, batch["completion_ids"][..., None])[..., 0], keep)
+    candidates, theirs = extras["policy.candidate_logps"], extras["policy.candidate_answer_logps"]
+    assert candidates.requires_grad
+    assert not theirs.requires_grad
+    gap = (candidates.detach()[..., None] - log_p[:, :, None]).abs() + (theirs[..., None] - informed[:, :, None]).abs()
+    assert gap.amin(-1)[keep].max() < 1e-4
+    expected = log_p.exp().square().sum(-1)
+    assert candidates.detach().exp().mean(-1)[keep].mean().item() == pytest.approx(
+        expected[keep].mean().item(), rel=0.05
+    )
+
+
 def test_reference_answers(tmp_path: Path) -> None:
     """Each prompt's answer once: its tokens with the end token, their log-probabilities with gradient, its reward.
 
