@@ -14,5 +14,5 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the closest valid name, or an empty string where none is close."""
     close = get_close_matches(name, list(valid), n=20)
     # Letters in the wrong order are the commonest slip, and difflib does not favour them; rarely is it the first one.
-    close.sort(key=lambda candidate: (sorted(candidate) != sorted(name)) * 2 or candidate[:1] != name[:1])
+    close.sort(key=lambda candidate: (sorted(candidate) != sorted(name), candidate[:1] != name[:1]))
     return f" Did you mean '{close[0]}'?" if close else ""
