@@ -26,14 +26,17 @@ def _needs() -> dict[str, Need]:
     rollout_tokens = {
         "ref_logps": ("log-probabilities under the reference policy", "one forward pass of the reference"),
         "sampler_logps": ("log-probabilities as reported by the sampling engine", ""),
-        "entropies": ("entropy of the behaviour policy at each token, nats", ""),
-        "values": ("critic's value before each token", "a critic"),
+        "entropies": (
+            "entropy of the behaviour policy at each token, nats",
+            "one forward pass, which gives the behaviour's log-probabilities too",
+        ),
+        "values": ("critic's value before each token", "a value head on the pass of the behaviour's log-probabilities"),
         "token_ids": ("token id in the policy's vocabulary", ""),
         "turn_ids": ("number of the turn that a token belongs to", ""),
         "step_ids": ("number of the reasoning step that a token belongs to", ""),
         "cutpoint_values": (
             "Monte Carlo value of the prefix before the token, NaN where nothing was cut",
-            "extra rollouts from each cut point",
+            "extra rollouts from each cut point, nine unless said, and their scoring",
         ),
         "expert_logps": (
             "log-probability under the behaviour policy of the expert's token at the same position, given the expert's "
@@ -80,8 +83,9 @@ def _needs() -> dict[str, Need]:
     }
     rollout_costs = {
         "resampled_answers": "M continuations of each completion",
-        "prompt_logps": "the head on the prompt's tokens, too",
-        "squared_gradient_norms": "the proxy: fused with the log-probabilities",
+        "prompt_logps": "one forward pass over each prompt",
+        "squared_gradient_norms": "the proxy: fused with the behaviour's log-probabilities; exact: a forward and "
+        "a backward pass for each completion",
     }
     policy = {
         "policy.entropies": (
@@ -90,7 +94,11 @@ def _needs() -> dict[str, Need]:
             "fused with the log-probabilities",
         ),
         "policy.values": ("(B, T)", "critic's value before each token, with gradient", "a critic with gradient"),
-        "policy.hidden": ("(B, T, H)", "last hidden states of the current policy", "memory B * T * H"),
+        "policy.hidden": (
+            "(B, T, H)",
+            "last hidden states, at the position that predicts the token",
+            "memory B * T * H",
+        ),
         "policy.top_logits": ("(B, T, k)", "largest logits", "fused with the log-probabilities"),
         "policy.top_ids": ("(B, T, k)", "their token ids", "fused with the log-probabilities"),
         "policy.vocab_logps": ("(B, T, V)", "whole distribution; tiny vocabularies only", "memory B * T * V"),
@@ -121,10 +129,14 @@ def _needs() -> dict[str, Need]:
         ),
         "policy.degraded_logps": (
             "(B, T)",
-            "log-probabilities given a degraded prompt",
+            "log-probabilities given a degraded prompt, without gradient",
             "one more forward pass",
         ),
-        "policy.router_probs_on_old_topk": ("(B, T, layers, k)", "router probabilities of the old top k", ""),
+        "policy.router_probs_on_old_topk": (
+            "(B, T, layers, k)",
+            "router probabilities of the old top k",
+            "fused with the log-probabilities; memory B * T * layers * experts",
+        ),
     }
     pair_rows = {
         "label_chosen_preferred": "probability that the chosen response is the better one; 0.5 is a tie",
@@ -154,9 +166,18 @@ def _needs() -> dict[str, Need]:
     needs |= {name: Need("rollouts", "(B,)", meaning) for name, meaning in rollout_rows.items()}
     needs |= {name: replace(needs[name], cost=cost) for name, cost in rollout_costs.items()}
     needs["reference_answer_mask"] = Need("rollouts", "(P, T')", "tokens of each prompt's reference answer", "", True)
-    needs["reference_answer_rewards"] = Need("rollouts", "(P,)", "reward of each prompt's reference answer", "", True)
+    needs["reference_answer_rewards"] = Need(
+        "rollouts",
+        "(P,)",
+        "reward of each prompt's reference answer, sources summed by weight",
+        "scoring an answer a prompt",
+        True,
+    )
     needs["hidden_states"] = Need(
-        "rollouts", "(B, T, H)", "last hidden states of the behaviour policy", "memory B * T * H"
+        "rollouts",
+        "(B, T, H)",
+        "last hidden states of the behaviour policy, at the position that predicts the token",
+        "one forward pass, which gives the behaviour's log-probabilities too; memory B * T * H",
     )
     soft = {
         "soft_values": ("perturbed log-probabilities of the k tokens stored at a soft thought, NaN elsewhere", ""),
@@ -164,7 +185,12 @@ def _needs() -> dict[str, Need]:
         "ref_soft_logps": ("those under the reference policy", "one forward pass of the reference"),
     }
     needs |= {name: Need("rollouts", "(B, T, k)", *about) for name, about in soft.items()}
-    needs["router_probs_old_topk"] = Need("rollouts", "(B, T, layers, k)", "router probabilities at sampling time")
+    needs["router_probs_old_topk"] = Need(
+        "rollouts",
+        "(B, T, layers, k)",
+        "router probabilities at sampling time, where the token is predicted",
+        "one forward pass, which gives the behaviour's log-probabilities too; memory B * T * layers * experts",
+    )
     needs |= {name: Need("policy", *about) for name, about in policy.items()}
     needs |= {name: Need("pairs", "(N,)", meaning) for name, meaning in pair_rows.items()}
     needs |= {name: Need("pairs", "(N, T)", meaning) for name, meaning in pair_tokens.items()}
