@@ -198,3 +198,16 @@ def test_groups_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=words):
         trainer(tmp_path, model="no/such/model", recipe="gvpo", per_device_train_batch_size=6, steps_per_generation=2)
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_evaluation_is_a_step_of_its_own(released: bool, tmp_path: Path) -> None:
+    """Nothing has moved between sampling and evaluation, so that the tightest bound and none at all lose the same."""
+    found = []
+    for threshold in (1e-9, 1e9):
+        recipe = {"recipe": "m2po", "threshold": threshold, "released": released}
+        run = trainer(tmp_path, recipe=recipe, eval_dataset=prompts(2), per_device_eval_batch_size=8, max_steps=1)
+        found.append(run.evaluate()["eval_loss"])
+        assert run.objective_state == {}
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
+    assert abs(found[0]) > 1e-3

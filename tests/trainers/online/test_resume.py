@@ -48,6 +48,13 @@ CASES: dict[str, dict[str, Any]] = {
         "save_steps": 3,
         "per_device_train_batch_size": 4,
     },
+    "critic, inside": {
+        "recipe": {"recipe": "gae", "value_bound": 0.2},
+        "critic_learning_rate": 0.05,
+        "steps_per_generation": 2,
+        "save_steps": 3,
+    },
+    "candidates drawn in the loss": {"recipe": "intro", "answer_prompt": "answer", "save_steps": 3},
     "whole groups": {"recipe": "gvpo", "steps_per_generation": 2, "save_steps": 3},
     "with state": {"recipe": {"recipe": "reinforce", "baseline_momentum": 0.9}, "save_steps": 3},
     "with state, inside": {

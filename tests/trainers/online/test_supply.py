@@ -473,3 +473,18 @@ def test_nothing_is_supplied_that_nobody_declared(tmp_path: Path) -> None:
     assert all(not extras for extras in seen)
     assert not any(key.startswith("extra.") for key in run.buffer[0])
     assert NEEDS
+
+
+def test_a_critic_beside_an_adapter(tmp_path: Path) -> None:
+    """The head is trained with the adapter, and written to a file of its own; the base stays as it is."""
+    from peft import LoraConfig
+
+    run = trainer(
+        tmp_path, recipe="gae", max_steps=2, critic_learning_rate=0.05,
+        peft_config=LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"]),
+    )  # fmt: skip
+    run.train()
+    assert run.critic.linear.bias.abs() > 0.01
+    run.save_model(str(tmp_path / "saved"))
+    files = {path.name for path in (tmp_path / "saved").iterdir()}
+    assert {"critic.safetensors", "adapter_model.safetensors"} <= files
