@@ -14,7 +14,7 @@ from torch import Tensor
 
 from prefopt import recipes
 from prefopt.errors import UserError
-from prefopt.trainers import trl_hooks
+from prefopt.trainers import trl_hooks, trl_passes
 from prefopt.trainers.online import OnlineTrainer
 from prefopt.trainers.shared_prompts import cheapest, order_of_groups, reorder, why_separate
 from reward_models.prefix_tree import Tree
@@ -196,11 +196,11 @@ def test_where_a_tree_would_be_wrong(tmp_path: Path, caplog: pytest.LogCaptureFi
     """Rows are computed one by one, and one sentence says why; ``off`` says nothing."""
     model = tiny_llama()
     model.config.attention_layers = ["local"]
-    with caplog.at_level(logging.WARNING, logger=trl_hooks.__name__):
+    with caplog.at_level(logging.WARNING, logger=trl_passes.__name__):
         run = trainer(tmp_path, model=model, max_steps=2)
         run.train()
         trainer(tmp_path, prefix_sharing="never", max_steps=1).train()
-    said = [line.getMessage() for line in caplog.records if line.name == trl_hooks.__name__]
+    said = [line.getMessage() for line in caplog.records if line.name == trl_passes.__name__]
     assert said == [
         "every completion computes its prompt again: LlamaModel has local attention, which counts places in the row "
         "instead of positions"
