@@ -49,5 +49,6 @@ def test_rewards_of_another_range():
 
 
 def test_unknown_easy_term():
+    """The message names both terms."""
     with pytest.raises(ValueError, match="one of paper, released, not 'code'"):
         recipes.build("a_grae", easy="code")

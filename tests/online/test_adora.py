@@ -69,6 +69,7 @@ def test_factor_is_the_same_for_the_whole_group():
 
 
 def test_unknown_settings():
+    """The message names the variants, or the criteria."""
     with pytest.raises(ValueError, match="one of vision, language, released_language, not 'llm'"):
         recipes.build("adora", variant="llm")
     with pytest.raises(ValueError, match="one of length, difficulty, and, or, not 'both'"):

@@ -98,6 +98,7 @@ def test_ngrpo(rewards, expected):
 
 
 def test_ngrpo_refuses_rewards_beyond_its_maximum():
+    """A virtual completion that earns 1 is no maximum beside a reward of 2."""
     with pytest.raises(ValueError, match="a reward of 2 exceeds reward_max = 1"):
         advantages("ngrpo", [2.0, 0.0])
 

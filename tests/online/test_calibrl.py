@@ -63,10 +63,12 @@ def test_after_the_end_of_the_expert():
 
 
 def test_uniform_group_has_no_guide():
+    """r = (1, 1): A = 0, and the guide is weighted by |A|."""
     batch = rollouts([1.0, 1.0], expert_logps=torch.zeros(2, 1))
     assert contribution(batch, torch.tensor([[-2.0], [-3.0]])) == 0
 
 
 def test_level_is_checked():
+    """The message names both levels."""
     with pytest.raises(ValueError, match="level must be one of position, mean"):
         recipes.build("calibrl", level="token")

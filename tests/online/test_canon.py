@@ -56,6 +56,7 @@ def test_alpha_favours_short_completions():
 
 
 def test_length_needs_no_entropies():
+    """Lengths stand in the mask; entropies are needed only where they are the metric."""
     assert recipes.build("canon", metric="length").needs == frozenset()
     assert recipes.build("canon").needs == {"entropies"}
 
@@ -84,5 +85,6 @@ def test_schedule_follows_the_state():
 
 
 def test_unknown_metric():
+    """The message names both metrics."""
     with pytest.raises(ValueError, match="metric must be one of entropy, length, not 'depth'"):
         recipes.build("canon", metric="depth")

@@ -106,6 +106,7 @@ def test_bounded_critic_loss():
 
 
 def test_no_critic_loss_needs_no_new_values():
+    """Without its loss the critic is only read: the values of sampling time, none with gradient."""
     assert recipes.build("gae", value_coefficient=0.0).needs == {"values"}
 
 

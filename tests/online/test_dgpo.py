@@ -92,5 +92,6 @@ def test_valid_tokens():
 
 
 def test_no_such_source():
+    """One column of rewards: the source of number 1 does not exist."""
     with pytest.raises(ValueError, match="the rewards have 1 sources, numbered from 0"):
         advantages("dgpo", rollouts([1.0, 0.0]), accuracy_source=1)

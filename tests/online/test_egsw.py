@@ -44,6 +44,7 @@ def test_trajectory_takes_means():
 
 
 def test_infinite_temperature_is_grpo():
+    """softmax(x / 1e12) = 1/3 for each of the group's three rows, whatever x: the even weights of GRPO."""
     batch = rollouts([1.0, 0, 0], lengths=[1, 3, 2], entropies=torch.rand(3, 3))
     found = recipes.build("egsw", temperature=1e12).prepare(batch)
     plain = recipes.build("grpo").prepare(batch)

@@ -65,12 +65,14 @@ def test_score_norm_grows_with_entropy():
 
 
 def test_min_max():
+    """(2, 4, 3): (x - 2) / 2 = (0, 1, .5); no spread gives 0, nothing gives nothing."""
     assert min_max(torch.tensor([2.0, 4, 3])).tolist() == pytest.approx([0, 1, 0.5])
     assert min_max(torch.tensor([2.0, 2])).tolist() == [0, 0]
     assert min_max(torch.tensor([])).tolist() == []
 
 
 def test_needs_follow_the_segments():
+    """A step is a turn or a step of reasoning, and its numbers are what is needed."""
     assert recipes.build("empg").needs == {"entropies", "turn_ids"}
     assert recipes.build("empg", segments="steps").needs == {"entropies", "step_ids"}
     with pytest.raises(ValueError, match="one of turns, steps, not 'tokens'"):

@@ -38,6 +38,7 @@ def test_penalty():
 
 
 def test_first_step_has_no_history():
+    """No Hbar, no penalty: -lambda H = -1e-3 * (.3, 1, 1.6)."""
     assert penalty(BAND, ENTROPIES, None)[0].tolist() == pytest.approx([-3e-4, -1e-3, -1.6e-3])
 
 

@@ -121,5 +121,6 @@ def test_kl_penalty():
     ],
 )
 def test_impossible_settings_are_refused(make, message):
+    """A ratio is never below 0; a cap or temperature of 0 would leave no gradient."""
     with pytest.raises(ValueError, match=message):
         make()

@@ -100,6 +100,7 @@ def test_optimum_from_any_sampler(sampler):
 
 
 def test_a_term_needs_judgement_within_the_group():
+    """REINFORCE's raw reward judges each completion alone, and the term compares those of a group."""
     with pytest.raises(TypeError, match="RawReward judges each alone"):
         recipes.build("gvpo", advantage="reinforce")
     assert isinstance(recipes.build("gvpo"), WholeGroupObjective)

@@ -55,11 +55,13 @@ def test_expected_gradient():
 
 
 def test_wrong_rationales_are_left_out():
+    """A reward of 0 leaves the completion out: no gradient at all."""
     logits = PI.log().requires_grad_()
     assert (torch.autograd.grad(loss([0, 1], logits, reward=0.0), logits)[0] == 0).all()
 
 
 def test_one_candidate_needs_no_others():
+    """The token that was taken is the one candidate: nothing is drawn beside it."""
     assert recipes.build("intro", candidates=1).needs == {"policy.answer_logps"}
     with pytest.raises(ValueError, match="at least 1, not 0"):
         recipes.build("intro", candidates=0)

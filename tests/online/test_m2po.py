@@ -116,5 +116,6 @@ def test_loss_before_refine_is_refused():
 
 
 def test_settings_of_the_clip_belong_to_the_clip():
+    """The paper's masking has no clip whose width could have a floor."""
     with pytest.raises(ValueError, match="set released=True"):
         recipes.build("m2po", least_high=0.5)

@@ -105,6 +105,7 @@ def test_gspo_n():
 
 
 def test_settings():
+    """Words are checked; a row without a score has no verdict and is not kept."""
     with pytest.raises(ValueError, match="sign must be one of negative, positive"):
         OneSign("both")
     with pytest.raises(ValueError, match="keep must be one of correct, wrong"):

@@ -42,6 +42,7 @@ def test_solved_groups():
 
 
 def test_only_correct_completions():
+    """As in `test_gap` for the correct; the wrong keep their -.8660."""
     found = advantages("pro_grpo", batch([1.0, 1, 0, 0]), only_correct=True, eps=0.0)[:, 0].tolist()
     assert found == pytest.approx([0.9454, 0.7460, -0.8660, -0.8660], abs=5e-5)
 

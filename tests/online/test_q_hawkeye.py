@@ -79,4 +79,5 @@ def test_annealing():
 
 
 def test_without_perception_no_second_pass():
+    """gamma = 0 leaves the push out, and with it the degraded picture."""
     assert recipes.build("q_hawkeye", gamma=0.0).needs == {"predictions"}

@@ -168,6 +168,7 @@ def test_closed_tokens_are_those_without_gradient():
     ],
 )
 def test_impossible_settings_are_refused(make, message):
+    """The bound has to lie beyond the clip, a ratio above 0, a width and a shape on the right side of 0."""
     with pytest.raises(ValueError, match=message):
         make()
 

@@ -43,6 +43,7 @@ def test_ratio_is_shrunk_by_the_floor():
 
 
 def test_no_gradient_reaches_the_router():
+    """The shrinkage is a detached weight: the router's probabilities get no gradient."""
     current = NEW.clone().requires_grad_()
     ratio, _ = ratio_of(RouterShift(floor=0.1), 0.0, current)
     assert torch.autograd.grad(ratio, current, allow_unused=True)[0] is None
@@ -71,6 +72,7 @@ def test_completions_average_it():
 
 
 def test_settings():
+    """A floor of 0 would stop the gradient; a word is checked; RSPO is the method's other name."""
     with pytest.raises(ValueError, match="floor lies above 0"):
         RouterShift(floor=0.0)
     with pytest.raises(ValueError, match="pooling must be one of mean, geometric, product"):

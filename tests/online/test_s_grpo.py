@@ -69,5 +69,6 @@ def test_closer_to_the_truth():
 
 
 def test_noise_of_a_half_is_refused():
+    """Verdicts flipped half of the time tell nothing: 1 - 2 q = 0 stands in a denominator."""
     with pytest.raises(ValueError, match=r"in \[0, 0.5\), not 0.5"):
         recipes.build("s_grpo", noise=0.5)

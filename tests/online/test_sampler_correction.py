@@ -160,5 +160,6 @@ def test_hard_ground():
     ],
 )
 def test_impossible_settings_are_refused(make, message):
+    """Words are checked, and a lower bound lies below the upper one."""
     with pytest.raises(ValueError, match=message):
         make()

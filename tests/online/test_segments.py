@@ -70,5 +70,6 @@ def test_certain_tokens_are_left_out():
 
 
 def test_all_certain_falls_back_to_all_tokens():
+    """log pi = 0, so both tokens have probability 1 > .9: a mean over both, 1/2 each."""
     batch = rollouts([1.0], lengths=[2], cutpoint_values=torch.tensor([[0.4, 0.9]]))
     assert recipes.build("segment_chain").prepare(batch).weights[0].tolist() == [0.5, 0.5]

@@ -22,6 +22,7 @@ def rewards(accuracy: list[float], **settings: object) -> list[float]:
 
 
 def test_distinct_answers():
+    """{3}, {3, none}, {3, 1, 2}, {none, 0, 2, 1}: no answer counts as one."""
     assert distinct_answers(ANSWERS).tolist() == [1, 2, 3, 4]
 
 
@@ -49,6 +50,7 @@ def test_beside_other_rewards():
 
 
 def test_unscored_rows_stay_unscored():
+    """The bonus for consistency is added to an accuracy, and makes none up."""
     assert math.isnan(rewards([math.nan, 0, 1, 0])[0])
     assert math.isnan(rewards([math.nan, 0, 1, 0], only_correct=True)[0])
 

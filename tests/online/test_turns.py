@@ -111,5 +111,6 @@ def test_a_loop_compares_an_episode_with_itself():
 
 
 def test_depth_is_checked():
+    """Depth 1 compares turns of the same current state; there is nothing below."""
     with pytest.raises(ValueError, match="at least 1, not 0"):
         HierarchicalTurns(depth=0)

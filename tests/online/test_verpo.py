@@ -128,10 +128,12 @@ def test_whole_group_of_equal_programs():
 
 
 def test_needs_follow_the_turns():
+    """One verdict a test, or one a turn and test with the turns' numbers."""
     assert recipes.build("verpo").needs == {"test_results"}
     assert recipes.build("verpo", multi_turn=True).needs == {"turn_test_results", "turn_ids"}
 
 
 def test_a_weighting_of_advantages_has_nothing_to_combine():
+    """VeRPO's advantage comes from tests, not from each reward; GDPO combines those of each reward."""
     with pytest.raises(IncompatibleParts, match="the same for every reward"):
         recipes.build("verpo", weighting="gdpo")

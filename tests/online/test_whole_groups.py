@@ -12,6 +12,7 @@ NAMES = [name for name in recipes.names("online") if "together" in recipes.build
 
 
 def test_which_methods_have_terms():
+    """The four whose loss relates the completions of a prompt to each other."""
     assert NAMES == ["dypo", "gvpo", "haepo", "trpa"]
 
 
