@@ -23,7 +23,7 @@ from prefopt.trainers.display import show_brief_lines
 from prefopt.trainers.generation import attach, completion_mask, detach_rows, gather_rollouts, reads_logps
 from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.history import HistoryFile, Tally
-from prefopt.trainers.model_card import model_card
+from prefopt.trainers.online_checkpoints import OnlineCheckpoints
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.optimiser import use_optimiser
 from prefopt.trainers.prompts import check_columns, check_supplied
@@ -32,7 +32,7 @@ from prefopt.trainers.reward_source import RewardSource
 from prefopt.trainers.scoring import Scorer
 from prefopt.trainers.sources import check_names, read_sources
 from prefopt.trainers.supply.behaviour import Behaviour
-from prefopt.trainers.supply.critic import attach_critic, load_critic, own_rate, save_critic, without_critic
+from prefopt.trainers.supply.critic import attach_critic, own_rate
 from prefopt.trainers.supply.current import Current
 from prefopt.trainers.supply.inputs import read_inputs
 from prefopt.trainers.supply.plan import check_shape, wanted_columns
@@ -40,14 +40,14 @@ from prefopt.trainers.supply.references import expert_answers
 from prefopt.trainers.supply.refine import on_device, refined
 from prefopt.trainers.supply.steps import Splitter
 from prefopt.trainers.supply.turns import Turns
-from prefopt.trainers.trl_hooks import HookedGRPOTrainer, require_tested_version
+from prefopt.trainers.trl_hooks import require_tested_version
 from prefopt.trainers.unscored import UnscoredLimit
 from reward_models.attention_choice import use_attention
 
 HISTORY = "history.jsonl"
 
 
-class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
+class OnlineTrainer(FiniteStepsMixin, OnlineCheckpoints):
     """TRL's GRPOTrainer with the advantages, weights and loss of an `OnlineObjective`.
 
     Generation, vLLM, tools and environments are TRL's, unchanged. ``prepare`` runs once a generation batch, over the
@@ -263,64 +263,6 @@ class OnlineTrainer(FiniteStepsMixin, HookedGRPOTrainer):
                 self.objective_state = self.objective.update(self.objective_state, statistics)
         self._consumed = []
         self.end_step()
-
-    def save_progress(self, folder: Path) -> None:
-        """Write objective state, rollout buffer and critic."""
-        if self.critic is not None and self.is_world_process_zero():
-            save_critic(self.critic, folder)
-        now = progress.Progress(
-            self.micro_step,
-            self.objective_state,
-            self.statistics if self.mid_buffer else {},
-            self.buffer if self.mid_buffer else None,
-            list(self.scorer.limit.seen),
-        )
-        accelerator = self.accelerator
-        progress.save(now, folder, accelerator.process_index, accelerator.num_processes, self.objective.recipe)
-
-    def load_progress(self, folder: Path) -> None:
-        """Continue where `save_progress` stopped."""
-        if self.critic is not None:
-            load_critic(self.critic, folder)
-        accelerator = self.accelerator
-        then = progress.load(
-            folder,
-            accelerator.process_index,
-            accelerator.num_processes,
-            self.objective.init_state(),
-            accelerator.device,
-        )
-        if then is None:
-            steps = self.state.global_step * self.args.gradient_accumulation_steps
-            progress.logger.warning("%s has no rollouts and no objective state: both start anew", folder)
-            self.restore_buffer(steps, None)
-            return
-        self.objective_state, self.statistics = then.state, then.statistics
-        self.scorer.limit.seen.extend((rows, list(counts)) for rows, counts in then.unscored)
-        self.restore_buffer(then.micro_step, then.buffer)
-
-    def create_model_card(self, model_name: str | None = None, *args: Any, **kwargs: Any) -> None:
-        """Write the page of the policy; TRL's would name a method that was not used."""
-        if self.is_world_process_zero():
-            folder = Path(self.args.output_dir)
-            folder.mkdir(parents=True, exist_ok=True)
-            base = str(getattr(self.model.config, "_name_or_path", "") or "")
-            # A folder of this machine means nothing to a reader elsewhere.
-            base = "" if Path(base).is_absolute() or Path(base).is_dir() else base
-            page = model_card(
-                model_name or folder.name, base, self.objective, self.scorer.names, self.state.global_step
-            )
-            (folder / "README.md").write_text(page, encoding="utf-8")
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
-        folder = Path(output_dir or self.args.output_dir)
-        if self.critic is not None:
-            state_dict = without_critic(self.model.state_dict() if state_dict is None else state_dict)
-            save_critic(self.critic, folder)
-        super()._save(output_dir, state_dict)
-        # The parent writes its settings as a pickle.
-        (folder / "training_args.bin").unlink(missing_ok=True)
-        (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
 
 
 class _Column:
