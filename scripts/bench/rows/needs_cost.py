@@ -3,7 +3,7 @@
 An update is everything between two optimiser steps but the sampling of the completions, which are given: 8 completions
 of 64 tokens behind prompts of 64, a 20M-parameter Llama. Inputs from continuations sample, and that is counted: two of
 each of two cuts a completion for ``cutpoint_values`` (in training nine, before every fifth uncertain token), four of
-its last fifth for ``resampled_answers``. A mixture of experts is compared with one, a small vocabulary with a small one.
+its last fifth for ``resampled_answers``. A mixture of experts is compared with itself, and so is a small vocabulary.
 """
 
 from __future__ import annotations

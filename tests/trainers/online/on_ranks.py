@@ -25,6 +25,11 @@ RECIPES: dict[str, Any] = {
     "groups": "gvpo",
     "critic": "gae",
     "curvature": {"recipe": "capo", "learning_rate": 1e-2},
+    "demonstrations": "hpt",
+    "spread": "tw_grpo",
+    "prompts": "pro_grpo",
+    "told": "intro",
+    "cuts": "segment_chain",
     "raises": "grpo",
     "non_finite": "grpo",
 }
@@ -45,6 +50,9 @@ SETTINGS: dict[str, Any] = {
     # Two processes with 2 rows each hold no group of 4; with one of 2 they do.
     "groups": {"num_generations": 2},
     "curvature": {"num_iterations": 2},
+    "demonstrations": {"demonstration": "answer"},
+    "told": {"answer_prompt": "answer"},
+    "cuts": {"continuations": 2},
 }
 
 

@@ -41,7 +41,21 @@ def result(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "result.json").read_text())
 
 
-@pytest.mark.parametrize("case", ["plain", "stateful", "suite", "mini_batch", "groups", "critic", "curvature"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "plain",
+        "stateful",
+        "suite",
+        "mini_batch",
+        "groups",
+        "critic",
+        "curvature",
+        "demonstrations",
+        "spread",
+        "prompts",
+    ],
+)
 def test_same_losses(case: str, two: Path, tmp_path: Path) -> None:
     """One process with 4 rows a micro-batch, two with 2: losses, figures and parameters agree to 1e-5.
 
@@ -58,6 +72,13 @@ def test_same_losses(case: str, two: Path, tmp_path: Path) -> None:
             assert other[name] == pytest.approx(value, abs=1e-4), name
     assert here["lines"][0]["grad_norm"] > 1e-2
     assert furthest(*(load_file(folder / "end.safetensors") for folder in (tmp_path, two / case))) < 1e-5
+
+
+@pytest.mark.parametrize("case", ["told", "cuts"])
+def test_what_is_drawn_on_each_process(case: str, two: Path) -> None:
+    """Candidates and continuations are each process's own draws, as many as it has use for; both finish, finite."""
+    assert len(result(two / case)["losses"]) == 3
+    assert all(abs(loss) < 100 for loss in result(two / case)["losses"])
 
 
 def test_a_source_that_fails_on_one_process_stops_both(two: Path) -> None:
