@@ -19,7 +19,7 @@ from scripts.bench.counting import once_each, over_epochs, padded
 from scripts.bench.harness import Counts, Row, Sides
 from scripts.bench.subjects import classifier, hh_pairs, one_after_another, tokenizer
 
-PAIRS = 96
+PAIRS = 128
 TOGETHER = 8
 COMMON = {
     "per_device_train_batch_size": TOGETHER,
@@ -105,7 +105,7 @@ def counts(grouped: bool = False) -> Counts:
 
 ROW = Row(
     name="reward_training",
-    work="Bradley-Terry training, one epoch of 96 HH pairs in micro-batches of 8, 6-layer width-384 Llama",
+    work="Bradley-Terry training, one epoch of 128 HH pairs in micro-batches of 8, 6-layer width-384 Llama",
     peer="trl",
     settings="RewardTrainer, defaults (float32, no checkpointing on either side)",
     prepare=prepare,
