@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from reward_models.verifiable.code_blocks import Block, fenced_blocks, program_of
@@ -36,3 +38,11 @@ def test_a_fence_inside_a_block_is_text() -> None:
     """A block ends at a bare fence of its own sign; one with a language, or of the other sign, is part of it."""
     text = "~~~\n```python\nx\n```\n~~~\n```\n```python\ny\n```"
     assert fenced_blocks(text) == [Block("", "```python\nx\n```\n"), Block("", "```python\ny\n")]
+
+
+@pytest.mark.parametrize("line", ["~" * 200_000 + "`", "~~~" + " " * 200_000 + "`", "```" + " \t" * 100_000 + "`"])
+def test_a_line_that_is_almost_a_fence_costs_no_time(line: str) -> None:
+    """200,000 signs or blanks, and then one that no fence has: read once, where trying each split takes minutes."""
+    start = time.monotonic()
+    assert program_of(line) == (line, False)
+    assert time.monotonic() - start < 2.0

@@ -61,6 +61,16 @@ def same(expected: Any, answer: Any, tolerance: float | None = None) -> bool:
         ({(1, 2)}, {(1, 2.0)}, False),
         ({frozenset({1})}, {frozenset({1})}, True),
         ({frozenset({1})}, {frozenset({2})}, False),
+        ({frozenset({1})}, {frozenset({True})}, False),
+        ({frozenset({0.0})}, {frozenset({-0.0})}, True),
+        ({frozenset({-0j, 1})}, {frozenset({0j, 1})}, True),
+        ({frozenset({float("nan")})}, {frozenset({float("nan")})}, False),
+        ({(1, frozenset({"a", ("b",)}))}, {(1, frozenset({("b",), "a"}))}, True),
+        ({(1, frozenset({"a", ("b",)}))}, {(1, frozenset({("a",), "b"}))}, False),
+        ({("a", "b")}, {("a1:b",)}, False),
+        ({None, "None", b"a", "a"}, {None, "None", b"a", "a"}, True),
+        ({"x": 1, "None": 2}, {"x": 1, None: 2}, False),
+        ({frozenset({1 << 20_000})}, {frozenset({1 << 20_000})}, True),
         ({"a": 1}, {"a": 1}, True),
         ({"a": 1}, {"a": 1, "b": 2}, False),
         ({"a": 1, "b": 2}, {"b": 2, "a": 1}, True),
@@ -158,6 +168,7 @@ def test_forged_texts_are_no_values() -> None:
         for expected in ((), {}, {1: 2}, 0, 1.0, {0}, b"", {()}, [5]):
             assert not same_value(expected, parse(text))
     assert not same_value({1, 2}, parse('{"s":[1,1]}'))
+    assert not same_value({frozenset({1})}, parse('{"s":[{"f":[1,1]}]}'))
     assert not same_value({"a": 1, "b": 1}, parse('{"d":[["a",1],["a",1]]}'))
 
 
@@ -187,3 +198,44 @@ def test_colliding_keys_cost_no_time() -> None:
     start = time.monotonic()
     assert not same_value(dict.fromkeys(range(20000), 0), parse(text))
     assert time.monotonic() - start < 2.0
+
+
+def test_a_string_without_end_costs_no_time() -> None:
+    """900,000 quoted quotation marks after 400 brackets: refused at once, where a pattern for strings takes days."""
+    for text in ("[" * 400 + '"' + '\\"' * 900_000, "[" * 400 + '"' * 900_001, '"' + "\\" * 900_001 + "[" * 400):
+        start = time.monotonic()
+        with pytest.raises(MalformedError):
+            parse(text)
+        assert time.monotonic() - start < 2.0
+    # What stands outside of strings is counted, whatever the strings hold.
+    assert too_deep(r'["\\",["\"",' + "[" * 400)
+    assert not too_deep(r'["\\\"' + "[" * 400 + '"]')
+
+
+def test_digits_without_end_cost_no_time() -> None:
+    """1,900,000 digits are no integer that the codec writes, also where the interpreter has no limit of its own."""
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    start = time.monotonic()
+    try:
+        with pytest.raises(MalformedError):
+            parse("1" * 1_900_000)
+    finally:
+        sys.set_int_max_str_digits(limit)
+    assert time.monotonic() - start < 2.0
+    assert parse(encode((1 << 60) - 1)) == (1 << 60) - 1
+    assert parse(encode(1 - (1 << 60))) == 1 - (1 << 60)
+
+
+@pytest.mark.parametrize("near", ['{"t":[%d,[]]}', '{"t":[%d,{"f":[0]}]}', '{"f":[%d,{"t":[]}]}', '{"d":[[%d,0]]}'])
+def test_many_near_misses_cost_no_time(near: str) -> None:
+    """5,000 members that are almost the expected ones: not each of them is compared with each."""
+    expected = {(n, n) for n in range(2500)} | {frozenset({n, -1}) for n in range(2500)}
+    answer = parse('{"s":[' + ",".join(near % n for n in range(5000)) + "]}")
+    start = time.monotonic()
+    assert not same_value(expected, answer)
+    assert time.monotonic() - start < 2.0
+    deep: Any = frozenset({1})
+    for _ in range(70):
+        deep = frozenset({deep, "'"})
+    assert same({deep}, {deep})
