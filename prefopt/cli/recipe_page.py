@@ -1,4 +1,4 @@
-"""One recipe on a page of the terminal."""
+"""One recipe on a page of the terminal: what is its own on a screenful, everything where the page is to be full."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from prefopt.cli.docstrings import is_block, paragraphs, shortened
+
 SOURCES = {
     "A": "the paper's equations or the authors' code",
     "B": "reviews or re-implementations of the paper",
@@ -17,93 +19,112 @@ SOURCES = {
 }
 
 
-def print_page(facts: dict[str, Any]) -> None:
-    """Print title, composition, formulas, needs, settings, claim and citation."""
+def print_page(facts: dict[str, Any], full: bool = False) -> None:
+    """Print title, composition with formulas, needs, settings and claim.
+
+    Unless ``full``, parts as in the baseline are only named, others get their formula and the first sentences of what
+    is said of it, and papers are cited by their ids.
+    """
     console = Console(highlight=False)
     paper = f"arXiv {facts['arxiv']}, {facts['year']}" if facts["arxiv"] else str(facts["year"] or "")
     aliases = f"  (also: {', '.join(facts['aliases'])})" if facts["aliases"] else ""
-    console.print(f"[bold]{facts['name']}[/bold]{aliases}: {escape(facts['summary'])}")
-    console.print(f"[dim]{escape(facts['title'])}{', ' if paper else ''}{paper}. Kind: {facts['kind']}.[/dim]\n")
-    _print_composition(console, facts)
-    _print_formulas(console, facts)
+    console.print(f"[bold]{facts['name']}[/bold]{aliases}: {_coloured(facts['summary'])}")
+    console.print(f"[dim]{escape(facts['title'])}{', ' if paper else ''}{paper}. Kind: {facts['kind']}.[/dim]")
+    if facts["notes"]:
+        _print_prose(console, facts["notes"], indent=0)
+    _print_composition(console, facts, full)
     if facts["objective"] or facts["needs"]:
-        _print_needs(console, facts["needs"])
-    _heading(console, "Settings")
+        _print_needs(console, facts["needs"], facts["demands"])
     settings = ", ".join(f"{name}={value!r}" for name, value in facts["settings"].items())
-    _paragraph(console, escape(settings or "none of its own; every slot can be replaced by name"))
+    _headed(console, "Settings", escape(settings or "none of its own; every slot can be replaced by name"))
     if facts["claim"]:
-        _heading(console, "Claim of the paper")
-        _paragraph(console, f"{escape(facts['claim'])} [dim](formulas from {SOURCES[facts['confidence']]})[/dim]")
-        _print_status(console, facts["claim_status"])
+        _print_claim(console, facts, full)
     if facts["cite"]:
-        _heading(console, "Citation")
-        console.print(facts["cite"], markup=False, soft_wrap=True)
+        _print_citation(console, facts, full)
 
 
-def _print_composition(console: Console, facts: dict[str, Any]) -> None:
-    _heading(console, "Composition")
-    table = Table.grid(padding=(0, 2))
-    for part in facts["composition"]:
-        settings = ", ".join(f"{name}={value!r}" for name, value in part["settings"].items())
-        mark = "[bold]*[/bold]" if part["own"] and not facts["baseline"] else " "
-        table.add_row(f" {mark} {part['slot']}", f"{part['part']}({escape(settings)})", escape(part["summary"]))
-    console.print(table)
-    if not facts["objective"]:
-        console.print()
+def _print_composition(console: Console, facts: dict[str, Any], full: bool) -> None:
+    differs = facts["differs_from"]
+    own = f"differs from {differs} in {', '.join(facts['slots'])}" if differs else ""
+    _headed(console, "Composition", own)
+    told = [part for part in facts["composition"] if full or part["own"] or not differs]
+    said: set[str] = set()
+    for part in told:
+        slot = f"[bold]{part['slot']}[/bold]  " if part["slot"] else ""
+        console.print(Padding(slot + _call(part), (0, 0, 0, 2)))
+        formula = part["formula"] if full else shortened(part["formula"], part["as_in_baseline"])
+        new = [paragraph for paragraph in paragraphs(formula) if paragraph not in said]
+        _print_prose(console, "\n\n".join(new))
+        said.update(new)
+    rest = [f"{part['slot']} {_call(part)}" for part in facts["composition"] if part not in told]
+    if rest:
+        console.print(Padding(f"[dim]As in {differs}: {', '.join(rest)}.[/dim]", (0, 0, 0, 2)))
+    if full and facts["empty_slots"]:
+        console.print(Padding(f"[dim]Empty: {', '.join(facts['empty_slots'])}.[/dim]", (0, 0, 0, 2)))
+
+
+def _call(part: dict[str, Any]) -> str:
+    settings = ", ".join(f"{name}={value!r}" for name, value in part["settings"].items())
+    return f"{part['part']}({escape(settings)})"
+
+
+def _print_needs(console: Console, needs: list[dict[str, str]], demands: list[str]) -> None:
+    if not needs and not demands:
+        _headed(console, "Needs", "nothing beyond mask, rewards and log-probabilities: no reference, no extra pass")
         return
-    notes = ["the baseline of its kind" if facts["baseline"] else "* differs from the baseline of its kind"]
-    notes += [f"empty: {', '.join(facts['empty_slots'])}"] if facts["empty_slots"] else []
-    _paragraph(console, f"[dim]{'; '.join(notes)}[/dim]")
-
-
-def _print_formulas(console: Console, facts: dict[str, Any]) -> None:
-    _heading(console, "Formulas")
-    for part in facts["composition"]:
-        name = f"{part['slot']}: {part['part']}" if part["slot"] else part["part"]
-        console.print(f"  [bold]{name}[/bold]")
-        _paragraph(console, _formatted(part["formula"]), indent=4)
-
-
-def _print_needs(console: Console, needs: list[dict[str, str]]) -> None:
-    _heading(console, "Needs")
-    if not needs:
-        _paragraph(console, "nothing beyond mask, rewards and log-probabilities: no reference model, no extra pass")
-        return
-    table = Table.grid(padding=(0, 2))
+    _headed(console, "Needs", "")
     for need in needs:
-        cost = f"[dim]{escape(need['cost'])}[/dim]" if need["cost"] else ""
-        table.add_row(f"  {need['name']}", escape(need["shape"]), escape(need["meaning"]), cost)
-    console.print(table)
-    console.print()
+        cost = f" [dim]Cost: {escape(need['cost'])}.[/dim]" if need["cost"] else ""
+        words = f"[bold]{need['name']}[/bold] {escape(need['shape'])}: {escape(need['meaning'])}.{cost}"
+        console.print(Padding(words, (0, 0, 0, 2)))
+    for demand in demands:
+        console.print(Padding(f"{escape(demand)}.", (0, 0, 0, 2)))
 
 
-def _print_status(console: Console, status: dict[str, Any]) -> None:
-    """Print what an experiment found; nothing where none was made."""
-    if "numbers" not in status:
-        return
-    console.print(f"  Tried on a small problem: [bold]{status['verdict']}[/bold]")
-    _paragraph(console, f"{escape(status['claim'])} [dim]Rule: {escape(status['rule'])}[/dim]")
+def _print_claim(console: Console, facts: dict[str, Any], full: bool) -> None:
+    status = facts["claim_status"]
+    tried = f"On a small problem: [bold]{escape(status['verdict'])}[/bold]"
+    source = f" [dim]({status['seeds']} seeds; {escape(status['command'])})[/dim]" if "numbers" in status else ""
+    _headed(console, "Claim", f"{_coloured(facts['claim'])} {tried}{source}.")
+    if full and "numbers" in status:
+        _print_figures(console, status)
+    _headed(console, f"Confidence {facts['confidence']}", f"formulas from {SOURCES[facts['confidence']]}.")
+
+
+def _print_figures(console: Console, status: dict[str, Any]) -> None:
+    """Print what was tried, the rule that judged it, and every figure with the 95 % interval over seeds."""
+    _print_prose(console, f"{status['claim']} Rule: {status['rule']}", indent=2)
     table = Table.grid(padding=(0, 2))
     for name, number in status["numbers"].items():
         ends = "" if number["low"] is None else f"[dim]{number['low']:.4g} to {number['high']:.4g}[/dim]"
-        table.add_row(f"    {escape(name)}", f"{number['mean']:.4g}", ends)
+        table.add_row(f"  {escape(name)}", f"{number['mean']:.4g}", ends)
     console.print(table)
-    _paragraph(console, f"[dim]{status['seeds']} seeds, 95 % intervals; {escape(status['command'])}[/dim]", indent=4)
 
 
-def _formatted(text: str) -> str:
-    """Join the lines of each paragraph and colour ````` spans; indented blocks keep their lines."""
-    paragraphs = []
-    for paragraph in re.split(r"\n\s*\n", text):
-        keep = any(line.startswith("    ") for line in paragraph.splitlines())
-        joined = paragraph if keep else " ".join(line.strip() for line in paragraph.splitlines())
-        paragraphs.append(re.sub(r"``(.+?)``", r"[cyan]\1[/cyan]", escape(joined)))
-    return "\n".join(paragraphs)
+def _print_citation(console: Console, facts: dict[str, Any], full: bool) -> None:
+    if full:
+        _headed(console, "Citation", "")
+        console.print(facts["cite"], markup=False, soft_wrap=True)
+        return
+    others = [arxiv for arxiv in facts["papers"] if arxiv != facts["arxiv"]]
+    papers = f"Parts are also of arXiv {', '.join(others)}. " if others else ""
+    console.print(f"[dim]{papers}All parts, figures, BibTeX: prefopt methods {facts['name']} --full[/dim]")
 
 
-def _heading(console: Console, words: str) -> None:
-    console.print(f"[bold underline]{words}[/bold underline]")
+def _print_prose(console: Console, text: str, indent: int = 4) -> None:
+    """Print paragraphs without empty lines between them; the lines of a block keep their own indentation."""
+    for paragraph in paragraphs(text):
+        lines = paragraph.splitlines() if is_block(paragraph) else [" ".join(map(str.strip, paragraph.splitlines()))]
+        for line in lines:
+            start = indent + len(line) - len(line.lstrip())
+            console.print(Padding(_coloured(line.strip().removesuffix("::")), (0, 0, 0, start)))
 
 
-def _paragraph(console: Console, words: str, indent: int = 2) -> None:
-    console.print(Padding(words, (0, 0, 1, indent)))
+def _coloured(words: str) -> str:
+    """Return markup in which ````` spans have a colour; names keep quotes, as many of them are words of the text."""
+    named = re.sub(r"``([A-Za-z_]\w{2,}(=[^`]+)?)``", r"[cyan]`\1`[/cyan]", escape(words))
+    return re.sub(r"``(.+?)``", r"[cyan]\1[/cyan]", named)
+
+
+def _headed(console: Console, heading: str, words: str) -> None:
+    console.print(f"[bold underline]{heading}[/bold underline]{': ' if words else ''}{words}")

@@ -137,4 +137,6 @@ def test_methods_show_what_was_found(monkeypatch, capsys):
     verdicts = {row["name"]: row["claim_verdict"] for row in json.loads(capsys.readouterr().out)}
     assert (verdicts["grpo"], verdicts["rloo"]) == ("reproduced", "not tried")
     assert main(["methods", "grpo"]) == 0
-    assert "Tried on a small problem: reproduced" in capsys.readouterr().out
+    assert "On a small problem: reproduced (3 seeds" in " ".join(capsys.readouterr().out.split())
+    assert main(["methods", "grpo", "--full"]) == 0
+    assert "a 2 " in " ".join(capsys.readouterr().out.split())

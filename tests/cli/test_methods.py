@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from prefopt import recipes
 from prefopt.cli import main
-from prefopt.cli.recipe_facts import prose
+from prefopt.cli.docstrings import prose
 
 
 def as_json(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:
@@ -57,7 +58,7 @@ def test_dpo_needs_a_reference(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_page_says_what_the_recipe_computes(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    """Composition and formulas of every recipe come from its parts; none may be silent."""
+    """Composition and formulas of every recipe come from its parts; none may be silent. A full page tells them all."""
     page = as_json(capsys, name)
     assert page["claim"]
     assert page["summary"]
@@ -65,7 +66,68 @@ def test_every_page_says_what_the_recipe_computes(capsys: pytest.CaptureFixture[
     assert main(["methods", name]) == 0
     shown = capsys.readouterr().out
     assert [part["part"] for part in page["composition"] if f"{part['part']}(" not in shown] == []
-    assert [heading for heading in ("Composition", "Formulas", "Settings") if heading not in shown] == []
+    assert [heading for heading in ("Composition", "Settings", "Claim", "Confidence") if heading not in shown] == []
+    assert main(["methods", name, "--full"]) == 0
+    full = "".join(capsys.readouterr().out.replace("`", "").split())
+    formulas = {part["part"]: re.split(r"\n\s*\n", part["formula"]) for part in page["composition"]}
+    wanted = [words for paragraphs in formulas.values() for words in paragraphs] + [page["notes"], page["cite"]]
+    plain = ["".join(words.replace("`", "").replace("::", "").split()) for words in wanted]
+    assert [words for words in plain if words not in full] == []
+
+
+@pytest.mark.parametrize("name", recipes.names("online"))
+def test_an_online_page_fits_a_screen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """At most 40 lines of 120 columns, or 55 of 80 for the methods that fill six slots; nothing beyond the margin."""
+    for columns, most in ((120, 40), (80, 55)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert main(["methods", name]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) <= most
+        assert max(map(len, lines)) <= columns
+
+
+def test_the_page_of_a_method_tells_what_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """NGRPO replaces three slots. Its clip is the baseline's with other bounds, so the formula's first paragraph does;
+    the ratio is the baseline's own and only named. A function named in a formula (`noise_weight`) is told with it."""
+    assert main(["methods", "ngrpo"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "differs from grpo in advantage, gate, sampling" in shown
+    assert "min(rho * A, clip(rho, 1 - low, 1 + high) * A)." in shown
+    assert "The gradient multiplier is" not in shown
+    assert "As in grpo: weighting WeightedSum(weights=None), ratio TokenRatio(), aggregate SequenceMean()." in shown
+    assert "Confidence A: formulas from the paper's equations" in shown
+    formula = {part["slot"]: part["formula"] for part in as_json(capsys, "s_grpo")["composition"]}["adjust.0"]
+    assert "noise_weight: Return ``(1 - 2 q) t (1 - t)" in formula
+
+
+@pytest.mark.parametrize(
+    ("name", "demands"),
+    [
+        ("grpo", []),
+        ("m2po", ["One more forward pass"]),
+        ("seeupo", ["One optimiser pass for each turn"]),
+        ("gvpo", ["Micro-batches that hold whole groups"]),
+        ("epo", ["A state, saved"]),
+    ],
+)
+def test_demands(capsys: pytest.CaptureFixture[str], name: str, demands: list[str]) -> None:
+    """Passes, whole groups and a state are asked of the trainer, and the page does not say that nothing is."""
+    found = as_json(capsys, name)["demands"]
+    assert [words.startswith(start) for words, start in zip(found, demands, strict=True)] == [True] * len(demands)
+    assert main(["methods", name]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ("no extra pass" in shown) == (name == "grpo")
+
+
+def test_notes_are_what_follows_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    page = as_json(capsys, "oblr_po")
+    assert page["confidence"] == "C"
+    assert page["notes"].startswith("Reconstructed from the abstract.")
+    assert page["papers"] == ["2511.23310"]
+    assert page["differs_from"] == "grpo"
+    assert as_json(capsys, "grpo")["differs_from"] == ""
 
 
 def test_unknown_recipe_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
