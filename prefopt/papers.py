@@ -168,22 +168,41 @@ PAPERS: dict[str, Paper] = {
             2026,
             "ADORA: Training Reasoning Models with Dynamic Advantage Estimation on Reinforcement Learning",
         ),
-        ("2504.04524", 2025, "Trust Region Preference Approximation"),
+        (
+            "2504.04524",
+            2025,
+            "Trust Region Preference Approximation: A simple and stable reinforcement learning algorithm for LLM "
+            "reasoning",
+        ),
         ("2504.19599", 2025, "GVPO: Group Variance Policy Optimization for Large Language Model Post-Training"),
         ("2508.18884", 2025, "HAEPO: History-Aggregated Exploratory Policy Optimization"),
-        ("2508.07750", 2025, "Learning to Align, Aligning to Learn"),
+        ("2508.07750", 2025, "Learning to Align, Aligning to Learn: A Unified Approach for Self-Optimized Alignment"),
         ("2505.24718", 2025, "Reinforcing Video Reasoning with Focused Thinking"),
         ("2505.10978", 2025, "Group-in-Group Policy Optimization for LLM Agent Training"),
         ("2602.22817", 2026, "Hierarchy-of-Groups Policy Optimization for Long-Horizon Agentic Tasks"),
-        ("2505.23564", 2025, "Segment Policy Optimization: Effective Segment-Level Credit Assignment in RL for LLMs"),
+        (
+            "2505.23564",
+            2025,
+            "Segment Policy Optimization: Effective Segment-Level Credit Assignment in RL for Large Language Models",
+        ),
         ("2509.16591", 2025, "From Uniform to Heterogeneous: Tailoring Policy Optimization to Every Token's Nature"),
-        ("2509.22576", 2025, "EPO: Entropy-regularized Policy Optimization for LLM Agents"),
-        ("2601.03823", 2026, "Step Potential Advantage Estimation"),
+        ("2509.22576", 2025, "EPO: Entropy-regularized Policy Optimization for LLM Agents Reinforcement Learning"),
+        (
+            "2601.03823",
+            2026,
+            "Step Potential Advantage Estimation: Harnessing Intermediate Confidence and Correctness for Efficient "
+            "Mathematical Reasoning",
+        ),
         ("2602.20197", 2026, "Controllable Exploration in Hybrid-Policy RLVR for Multi-Modal Reasoning"),
-        ("2509.04419", 2025, "Towards a Unified View of LLM Post-Training"),
+        ("2509.04419", 2025, "Towards a Unified View of Large Language Model Post-Training"),
         ("2604.08926", 2026, "Bridging SFT and RL: Dynamic Policy Optimization for Robust Reasoning"),
         ("2511.09865", 2025, "InTRO: In-Token Rationality Optimization"),
-        ("2511.06411", 2025, "SofT-GRPO: Gumbel-Reparameterized Soft-Thinking Policy Optimization"),
+        (
+            "2511.06411",
+            2025,
+            "SofT-GRPO: Surpassing Discrete-Token LLM Reinforcement Learning via Gumbel-Reparameterized Soft-Thinking "
+            "Policy Optimization",
+        ),
         ("2602.06554", 2026, "SeeUPO: Sequence-Level Agentic-RL with Convergence Guarantees"),
         (
             "2601.03715",
@@ -191,7 +210,7 @@ PAPERS: dict[str, Paper] = {
             "R3L: Reflect-then-Retry Reinforcement Learning with Language-Guided Exploration, "
             "Pivotal Credit, and Positive Amplification",
         ),
-        ("2512.13095", 2025, "ADHint: Adaptive Hints with Difficulty Priors for RL"),
+        ("2512.13095", 2025, "ADHint: Adaptive Hints with Difficulty Priors for Reinforcement Learning"),
     )
 }
 """arXiv id -> paper. A recipe or part that names an id missing here fails a test."""
