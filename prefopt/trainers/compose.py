@@ -15,6 +15,7 @@ from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.policies import check_policy
 from prefopt.trainers.reward_source import RewardSource
 from prefopt.trainers.supply.plan import check_settings, supplied, why_lacking
+from prefopt.trainers.supply.soft import check_soft
 from prefopt.trainers.supply.turns import check_turns
 from prefopt.trainers.verdicts import gives
 
@@ -139,6 +140,7 @@ def choose_objective(
     check_objective(chosen, config.num_generations, supplied(chosen, config, sources, other))
     check_whole_groups(chosen, config)
     check_settings(chosen, config)
+    check_soft(chosen, config, other)
     check_turns(chosen, config, other)
     with_weights(chosen, [weight for source in sources for weight in source.weights])
     if config.reference_model is not None:

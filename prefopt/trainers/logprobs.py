@@ -125,9 +125,9 @@ def attach_tree_head(model: Any) -> None:
     It returns what `next_token_statistics` gives for the response tokens of the trees, ``(M,)`` or ``(M, ...)`` each,
     which `TreeBatch.by_response` lays out by response, and more of the position that predicts a token: ``hidden``, its
     last hidden state ``(M, H)``; ``values``, what the critic attached to the model says of it ``(M,)``, which moves the
-    critic alone; ``router_probs``, the experts' probabilities there ``(M, layers, experts)``. Every other call goes
-    where it went before. Attach it to the bare model, before PEFT, DDP or FSDP wrap it, so that their hooks run; once
-    is enough.
+    critic alone; ``router_probs``, the experts' probabilities there ``(M, layers, experts)``. ``soft`` ``(N, S, d)``
+    are embeddings that are fed for the first S tokens of each response. Every other call goes where it went before.
+    Attach it to the bare model, before PEFT, DDP or FSDP wrap it, so that their hooks run; once is enough.
 
     Raises:
         UserError: an adapter on the head, whose part of the logits would be missing.
@@ -143,11 +143,14 @@ def attach_tree_head(model: Any) -> None:
         statistics: Collection[str] = (),
         temperature: float = 1.0,
         top: int = 0,
+        soft: Tensor | None = None,
         **other: Any,
     ) -> Any:
         if trees is None:
             return before(*args, **other)
         inputs = {**trees.model_inputs(self.config, self.dtype), "use_cache": False}
+        if soft is not None:
+            inputs["inputs_embeds"] = _with_soft(trees, self.get_input_embeddings()(inputs.pop("input_ids")), soft)
         if "router_probs" in statistics:
             inputs["output_router_logits"] = True
         seen = self.base_model(**inputs)
@@ -186,6 +189,12 @@ def _head(
     z = torch.nn.functional.linear(states, weight.to(states.dtype), None if bias is None else bias.to(states.dtype))
     z = z.to(torch.promote_types(states.dtype, torch.float32)) * scale
     return (z if softcap is None else softcap * (z / softcap).tanh()) / temperature
+
+
+def _with_soft(trees: TreeBatch, embeddings: Tensor, soft: Tensor) -> Tensor:
+    """Return ``(R, T, d)`` with the embeddings ``(N, S, d)`` in place of the first tokens of each response."""
+    place = trees.starts[:, None] + torch.arange(soft.shape[1], device=trees.starts.device)
+    return embeddings.index_put((trees.rows[:, None].expand_as(place), place), soft.to(embeddings))
 
 
 def _router_probabilities(trees: TreeBatch, seen: Any) -> Tensor:

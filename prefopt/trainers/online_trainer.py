@@ -39,7 +39,7 @@ from prefopt.trainers.supply.plan import check_shape, wanted_columns
 from prefopt.trainers.supply.references import expert_answers
 from prefopt.trainers.supply.refine import on_device, refined
 from prefopt.trainers.supply.steps import Splitter
-from prefopt.trainers.supply.turns import Turns
+from prefopt.trainers.supply.turns import Turns, needs_of
 from prefopt.trainers.trl_hooks import require_tested_version
 from prefopt.trainers.unscored import UnscoredLimit
 from reward_models.attention_choice import use_attention
@@ -80,7 +80,7 @@ class OnlineTrainer(FiniteStepsMixin, OnlineCheckpoints):
         sources = read_sources(rewards)
         rollouts = other.get("rollout_func") is not None
         chosen = choose_objective(args, objective, sources, other)
-        inputs = read_inputs(args.inputs, chosen.needs)
+        inputs = read_inputs(args.inputs, needs_of(chosen))
         for data, name in ((train_dataset, "the training data"), (eval_dataset, "the evaluation data")):
             check_columns(data, sources, name, skip=rollouts)
             check_supplied(data, wanted_columns(inputs, args), name)

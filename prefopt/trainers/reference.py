@@ -15,6 +15,7 @@ from trl.trainer.utils import add_fused_lm_head
 from prefopt.errors import UserError
 from prefopt.trainers.logprobs import attach_tree_head
 from prefopt.trainers.policies import load_policy
+from prefopt.trainers.supply.soft import soft_logps
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer
 
 
@@ -36,6 +37,12 @@ class Reference:
         """Return ``(B, T)``, without gradient."""
         with self._active() as model:
             return self.trainer.fixed_outputs(model, batch)[0]
+
+    def soft_logps(self, batch: Mapping[str, Any]) -> Tensor:
+        """Return ``(B, T, k)``: log-probabilities of the tokens kept at soft thoughts, without gradient."""
+        with self._active() as model:
+            hidden = self.trainer.fixed_statistics(model, batch, frozenset({"hidden"}))["hidden"]
+            return soft_logps(self.trainer, model, batch, hidden).detach()
 
     @contextmanager
     def _active(self) -> Iterator[nn.Module]:

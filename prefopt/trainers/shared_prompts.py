@@ -52,7 +52,7 @@ def cheapest(tree: Tree, width: int) -> list[Tree]:
 
 def completion_outputs(
     model: Any, input_ids: Tensor, attention_mask: Tensor, width: int, statistics: Collection[str], temperature: float,
-    share: bool = True, top: int = 0,
+    share: bool = True, top: int = 0, soft: Tensor | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Return ``logps`` ``(B, width)`` and what else is wanted, ``(B, width)`` or ``(B, width, ...)``, 0 where padded.
 
@@ -64,9 +64,10 @@ def completion_outputs(
         temperature: that of sampling.
         share: completions of one prompt share a row.
         top: how many of the largest logits.
+        soft: ``(B, S, H)``, embeddings fed for the first S tokens of each completion; rows are then separate.
     """
     prompts, completions = rows_apart(input_ids, attention_mask, width)
-    found = outputs_of(model, prompts, completions, statistics, temperature, share, top)
+    found = outputs_of(model, prompts, completions, statistics, temperature, share, top, soft)
 
     def filled(values: Tensor) -> Tensor:
         return nn.functional.pad(values, (*(0, 0) * (values.ndim - 2), 0, width - values.shape[1]))
@@ -88,20 +89,22 @@ def lay_out(
 
 def outputs_of(
     model: Any, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], statistics: Collection[str],
-    temperature: float, share: bool = True, top: int = 0,
+    temperature: float, share: bool = True, top: int = 0, soft: Tensor | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Return ``logps`` and what else is wanted of completions, ``(B, L)`` or ``(B, L, ...)``, L the longest's tokens.
 
     See `completion_outputs`; prompts and completions are token ids without padding.
     """
     device = next(model.parameters()).device
+    share = share and soft is None
     if share:
         rows, order = lay_out(model, prompts, completions)
     else:
         rows, order = plant(prompts, completions, share=False)
     width = row_width(getattr(model, "module", model).config) if share else None
     trees, places = TreeBatch.collate(rows, width=width).to(device), torch.tensor(order, device=device)
-    found = model(trees=trees, statistics=tuple(sorted(statistics)), temperature=temperature, top=top)
+    fed = {} if soft is None else {"soft": soft}
+    found = model(trees=trees, statistics=tuple(sorted(statistics)), temperature=temperature, top=top, **fed)
     return {name: trees.by_response(values.to(device))[0][places] for name, values in found.items()}
 
 

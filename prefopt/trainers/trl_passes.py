@@ -43,6 +43,10 @@ class GRPOPasses(GRPOTrainer):
         self, model: nn.Module, batch: Mapping[str, Any], rows_at_once: int | None = None, entropies: bool = True
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Log-probabilities ``(B, T)`` of completions, entropies if wanted, a mixture of experts' balancing loss."""
+        if "soft_embeddings" in batch:
+            wanted = frozenset({"logps", "entropies"} if entropies else {"logps"})
+            found = self.statistics_of(model, batch, wanted, rows_at_once)
+            return found["logps"], found.get("entropies"), None
         input_ids, attention_mask = joined(batch)
         outputs: tuple[Tensor, Tensor | None, Tensor | None] = self._get_per_token_logps_and_entropies(
             model,
@@ -63,19 +67,21 @@ class GRPOPasses(GRPOTrainer):
 
         What TRL's own pass gives, the entropies, is taken from there.
         """
-        if wanted <= {"entropies"}:
+        if wanted <= {"entropies"} and "soft_embeddings" not in batch:
             logps, entropies, _ = self.token_outputs(model, batch, rows_at_once, bool(wanted))
             return {"logps": logps} if entropies is None else {"logps": logps, "entropies": entropies}
         if any(batch.get(name) is not None for name in MODEL_INPUTS):
             raise UserError(f"{', '.join(sorted(wanted))}: of a model that reads images, which these passes leave out")
         (input_ids, attention_mask), width = joined(batch), batch["completion_ids"].size(1)
-        share = self.shares_prompts(model, input_ids.size(1))
+        soft = batch.get("soft_embeddings")
+        share = soft is None and self.shares_prompts(model, input_ids.size(1))
         found = []
         parts = self._rows_of_passes(model, input_ids, attention_mask, width, rows_at_once, share)
         for rows in parts:
-            inputs = (input_ids[rows], attention_mask[rows], width, wanted, self.temperature, share)
+            inputs = (input_ids[rows], attention_mask[rows], width, wanted - {"logps"}, self.temperature, share)
             with self.accelerator.autocast():
-                found.append(completion_outputs(model, *inputs, top=self.args.top_logits))
+                fed = None if soft is None else soft[rows]
+                found.append(completion_outputs(model, *inputs, top=self.args.top_logits, soft=fed))
         order = torch.cat(parts).argsort()
         return {name: torch.cat([one[name] for one in found])[order] for name in found[0]}
 

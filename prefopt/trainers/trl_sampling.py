@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prefopt.trainers.supply.soft import Thoughts, think
 from prefopt.trainers.trl_passes import GRPOPasses
 
 
@@ -15,6 +16,7 @@ class GRPOSampling(GRPOPasses):
     """Generates behind prefixes, and puts demonstrations among completions."""
 
     _asked: list[dict[str, Any]]
+    thoughts: Thoughts | None = None
 
     @property
     def group_size(self) -> int:
@@ -63,6 +65,21 @@ class GRPOSampling(GRPOPasses):
     def demonstrations(self, rows: list[dict[str, Any]]) -> list[tuple[list[int], str]] | None:
         """Return tokens and text of each row's demonstration, or None where none are wanted."""
         return None
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        count = self.args.soft_tokens
+        if count is None:
+            return super()._generate_single_turn(prompt_ids, *args, **kwargs)
+        model = self.accelerator.unwrap_model(self.model)
+        longest, filler = self.args.max_completion_length, self._tokenizer.pad_token_id
+        training = model.training
+        try:
+            found, self.thoughts = think(
+                model.eval(), prompt_ids, count, longest, self.eos_token_ids, self.args, filler
+            )
+        finally:
+            model.train(training)
+        return found, None
 
     def _generate(self, prompts: list[Any]) -> Any:
         found = list(super()._generate(prompts))

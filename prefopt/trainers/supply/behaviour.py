@@ -14,7 +14,8 @@ from prefopt.trainers.supply.continuations import cutpoint_values, resampled_ans
 from prefopt.trainers.supply.passes import divergences, gradient_norms, prompt_logps
 from prefopt.trainers.supply.plan import experts_a_token
 from prefopt.trainers.supply.references import DEGRADED, TOLD, add_other_prompts, add_reference_answers, expert_logps
-from prefopt.trainers.supply.turns import numbered_turns
+from prefopt.trainers.supply.soft import add_thoughts, soft_logps, soft_values
+from prefopt.trainers.supply.turns import needs_of, numbered_turns
 
 if TYPE_CHECKING:
     from prefopt.trainers.online_trainer import OnlineTrainer
@@ -25,6 +26,7 @@ IN_ONE_PASS = {
     "group_divergence": "hidden",
     "values": "values",
     "router_probs_old_topk": "router_probs",
+    "soft_logps": "hidden",
 }
 """Input -> what of a forward pass it is made of."""
 OLD_EXPERTS = "old_experts"
@@ -34,7 +36,7 @@ class Behaviour:
     """Calls for exactly what the objective needs, in as few passes as it takes."""
 
     def __init__(self, trainer: OnlineTrainer) -> None:
-        self.trainer, self.needs = trainer, trainer.objective.needs
+        self.trainer, self.needs = trainer, needs_of(trainer.objective)
 
     def __call__(
         self, rows: Sequence[Mapping[str, Any]], batch: dict[str, Any], mask: Tensor, known: Mapping[str, Tensor],
@@ -48,11 +50,17 @@ class Behaviour:
             known: inputs that came with the rewards.
             logps: whether log-probabilities are wanted, too.
         """
+        if "soft_values" in self.needs:
+            add_thoughts(self.trainer, batch)
         extras = {name: _as_wide(values.to(mask.device), mask, name) for name, values in known.items()}
         missing = self.needs - extras.keys()
         self._pass(batch, mask, missing, extras, logps or "cutpoint_values" in missing)
         if self.trainer.reference is not None:
             extras["ref_logps"] = self.trainer.reference.logps(batch)
+            if "ref_soft_logps" in missing:
+                extras["ref_soft_logps"] = self.trainer.reference.soft_logps(batch)
+        if "soft_values" in missing:
+            extras["soft_values"] = soft_values(self.trainer, mask.shape[1])
         if "sampler_logps" in missing:
             if "sampling_per_token_logps" not in batch:
                 raise UserError("a part needs 'sampler_logps', and the rollout_func returned no `logprobs`")
@@ -94,6 +102,9 @@ class Behaviour:
             token = 1 - 2 * found["logps"].exp() + found["log_sum_sq_probs"].exp()
             extras["squared_gradient_norms"] = torch.where(mask, token, 0.0).sum(-1)
             del wanted["squared_gradient_norms"]
+        if "soft_logps" in wanted:
+            extras["soft_logps"] = soft_logps(self.trainer, self.trainer.model, batch, found["hidden"]).detach()
+            del wanted["soft_logps"]
         if "router_probs_old_topk" in wanted:
             count = experts_a_token(self.trainer.model.config.get_text_config())
             found["router_probs"], batch[OLD_EXPERTS] = found["router_probs"].topk(count or 1, dim=-1)

@@ -12,6 +12,7 @@ from prefopt.trainers.generation import completion_mask
 from prefopt.trainers.supply.behaviour import OLD_EXPERTS
 from prefopt.trainers.supply.phases import loss_needs, of_policy, refine_needs
 from prefopt.trainers.supply.references import degraded_logps, reference_answer_logps
+from prefopt.trainers.supply.soft import soft_logps
 from prefopt.trainers.supply.told import told_extras
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Current:
         """Return the outputs of a micro-batch, its entropies where known, a mixture of experts' balancing loss."""
         wanted = frozenset(FORWARD[name] for name in self.in_loss & FORWARD.keys())
         candidates = "candidate_logps" in self.in_loss
-        wanted |= {"hidden"} if candidates else set()
+        soft = "soft_logps" in self.in_loss
+        wanted |= {"hidden"} if candidates or soft else set()
         balance = None
         if wanted <= {"entropies"}:
             logps, entropies, balance = self.trainer.token_outputs(model, batch, entropies=bool(wanted) or measured)
@@ -54,6 +56,8 @@ class Current:
         extras = self._extras(found, self.in_loss, batch)
         if "reference_answer_logps" in self.in_loss:
             extras["reference_answer_logps"] = reference_answer_logps(self.trainer, model, batch)
+        if soft:
+            extras["soft_logps"] = soft_logps(self.trainer, model, batch, found["hidden"])
         if "answer_logps" in self.in_loss:
             hidden = found["hidden"] if candidates else None
             extras |= told_extras(self.trainer, model, batch, completion_mask(batch), hidden, self.drawn)

@@ -45,8 +45,10 @@ LACKING = {
     "policy.answer_logps": "which need a prompt that tells the answer: set `answer_prompt: COLUMN`",
     "policy.candidate_logps": "which are compared with a prompt that tells the answer: set `answer_prompt: COLUMN`",
     "policy.candidate_answer_logps": "which need a prompt that tells the answer: set `answer_prompt: COLUMN`",
-    "policy.soft_logps": "which need thoughts that are fed as mixtures of embeddings, where generation here feeds "
-    "tokens; train it with a loop of your own around `prefopt.online.gumbel`",
+    **dict.fromkeys(
+        ("policy.soft_logps", "soft_logps", "soft_values", "ref_soft_logps"),
+        "which come with soft thoughts: set `soft_tokens` to how many tokens of a completion are soft",
+    ),
     "policy.reference_answer_logps": "which need each prompt's reference answer: set `reference_answer: COLUMN`",
     "reference_answer_mask": "which needs each prompt's reference answer: set `reference_answer: COLUMN`",
     "reference_answer_rewards": "which need each prompt's reference answer: set `reference_answer: COLUMN`",
@@ -76,6 +78,9 @@ def supplied(
         "from_expert": config.demonstration is not None,
         "expert_logps": config.demonstration is not None,
         "policy.degraded_logps": config.degraded_prompt is not None,
+        **dict.fromkeys(
+            ("policy.soft_logps", "soft_logps", "soft_values", "ref_soft_logps"), config.soft_tokens is not None
+        ),
         "policy.answer_logps": config.answer_prompt is not None,
         "policy.candidate_logps": config.answer_prompt is not None,
         "policy.candidate_answer_logps": config.answer_prompt is not None,

@@ -60,6 +60,11 @@ class SupplyArguments:
             "is trained, a forward and backward pass a completion)"
         },
     )
+    soft_tokens: int | None = field(
+        default=None, metadata={"help": "tokens at the start of a completion that are soft thoughts; unset: none"}
+    )
+    soft_candidates: int = field(default=5, metadata={"help": "tokens of which a soft thought is a mixture"})
+    soft_temperature: float = field(default=0.1, metadata={"help": "of the weights in a soft thought's mixture"})
     top_logits: int = field(
         default=50, metadata={"help": "largest logits kept of each token, where a part reads policy.top_logits"}
     )
@@ -70,10 +75,12 @@ class SupplyArguments:
     def __post_init__(self) -> None:
         if self.steps is not None:
             Splitter.of(self.steps)
-        for name in ("continuations", "cut_interval", "top_logits"):
+        for name in ("continuations", "cut_interval", "top_logits", "soft_tokens", "soft_candidates"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}")
+        if self.soft_temperature <= 0:
+            raise UserError(f"soft_temperature must be positive, not {self.soft_temperature}")
         if self.gradient_norms not in ("proxy", "exact"):
             raise UserError(f"gradient_norms must be proxy or exact, not '{self.gradient_norms}'")
         if not 0 < self.cut_share < 1:

@@ -89,6 +89,11 @@ class Turns(TrainerCallback):
                 parameter.grad = None
 
 
+def needs_of(objective: OnlineMethod) -> frozenset[str]:
+    """Return what the objective's parts declare, and the turns, where it goes through them."""
+    return objective.needs | ({"turn_ids"} if isinstance(objective, TurnwiseObjective) else set())
+
+
 def numbered_turns(trainer: OnlineTrainer, batch: Mapping[str, Any], mask: Tensor) -> Tensor:
     """Return ``(B, T)`` int64, the turn of each token: the policy's uninterrupted runs of tokens.
 

@@ -15,7 +15,6 @@ from transformers import AutoTokenizer, MixtralConfig, MixtralForCausalLM
 
 from prefopt import recipes
 from prefopt.cli import align_online as command
-from prefopt.errors import UserError
 from prefopt.online.method import OnlineMethod
 from prefopt.trainers.compose import choose_objective
 from prefopt.trainers.history import read_history
@@ -91,6 +90,7 @@ BY_NAME: dict[str, Any] = {
     "hint_length": {"inputs": {"hint_length": "FILE:step"}},
     "cutpoint_values": {"continuations": 2, "cut_interval": 4},
     "resampled_answers": {"continuations": 2},
+    "soft_values": {"soft_tokens": 4},
     "policy.values": {"critic_learning_rate": 1e-2},
 }
 """What a need takes beyond the default; needs that are not named here take nothing."""
@@ -100,9 +100,7 @@ EXPERTS = frozenset({"router_probs_old_topk", "policy.router_probs_on_old_topk"}
 """Needs that only a mixture of experts has."""
 
 
-LOOPS = {"soft_grpo": "policy.soft_logps"}
-"""Recipes whose loop is not TRL's, and what they lack here: refused with a sentence, before a model is loaded."""
-NAMES = [name for name in recipes.names("online") if name not in LOOPS]
+NAMES = recipes.names("online")
 
 
 def settings_of(needs: frozenset[str], file: Path) -> dict[str, Any]:
@@ -211,12 +209,3 @@ def test_what_it_needs_is_in_the_table(name: str, workplace: Path) -> None:
     chosen = choose_objective(OnlineConfig(recipe=name, **config), None, sources, other)
     assert isinstance(chosen, OnlineMethod)
     assert chosen.recipe == name
-
-
-@pytest.mark.parametrize("name", LOOPS)
-def test_loops_that_are_not_ours_are_refused(name: str, workplace: Path) -> None:
-    """With part, need and what to do."""
-    config = configuration(workplace, workplace / "out", recipes.build(name).needs)
-    sources = read_sources(config.pop("rewards"))
-    with pytest.raises(UserError, match=rf"needs '{LOOPS[name]}': which need .*loop"):
-        choose_objective(OnlineConfig(recipe=name, **config), None, sources, {})

@@ -54,6 +54,7 @@ CASES: dict[str, dict[str, Any]] = {
         "steps_per_generation": 2,
         "save_steps": 3,
     },
+    "soft thoughts": {"recipe": "soft_grpo", "soft_tokens": 2, "steps_per_generation": 2, "save_steps": 3},
     "candidates drawn in the loss": {"recipe": "intro", "answer_prompt": "answer", "save_steps": 3},
     "whole groups": {"recipe": "gvpo", "steps_per_generation": 2, "save_steps": 3},
     "with state": {"recipe": {"recipe": "reinforce", "baseline_momentum": 0.9}, "save_steps": 3},

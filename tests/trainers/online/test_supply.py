@@ -488,3 +488,70 @@ def test_a_critic_beside_an_adapter(tmp_path: Path) -> None:
     run.save_model(str(tmp_path / "saved"))
     files = {path.name for path in (tmp_path / "saved").iterdir()}
     assert {"critic.safetensors", "adapter_model.safetensors"} <= files
+
+
+def test_soft_thoughts(tmp_path: Path) -> None:
+    """Two mixtures of three tokens, then ordinary ones: what was fed is fed again, by policy, reference and behaviour.
+
+    ``values - l`` is the noise, clamped to [-1.5, 3]; the embedding is their mixture at temperature 0.1; all
+    log-probabilities are those of a plain pass over prompt, embeddings and the rest.
+    """
+    run = trainer(
+        tmp_path, recipe="soft_grpo", fixed=False, soft_tokens=2, soft_candidates=3, max_steps=1, learning_rate=0.0,
+        temperature=TEMPERATURE,
+    )  # fmt: skip
+    seen: list[Any] = []
+    original = OnlineObjective.loss
+
+    def spy(self: Any, rollouts: Rollouts, prepared: Prepared, policy: PolicyOutputs) -> Tensor:
+        seen.append((rollouts, policy))
+        return original(self, rollouts, prepared, policy)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OnlineObjective, "loss", spy)
+        run.train()
+    (rollouts, policy), batch, model = seen[0], run.buffer[0], run.model
+    ids, table = batch["soft_ids"], model.get_input_embeddings().weight.detach()
+    values = rollouts.extras["soft_values"]
+    assert values[:, 2:].isnan().all()
+    torch.testing.assert_close(
+        batch["soft_embeddings"], ((values[:, :2] / 0.1).softmax(-1)[..., None] * table[ids]).sum(-2)
+    )
+    for row in range(len(ids)):
+        prompt = batch["prompt_ids"][row][batch["prompt_mask"][row].bool()]
+        written = batch["completion_ids"][row][batch["completion_mask"][row].bool()]
+        fed = torch.cat([table[prompt], batch["soft_embeddings"][row], table[written[2:]]])
+        with torch.no_grad():
+            logits = nn.Module.__call__(model, inputs_embeds=fed[None]).logits[0]
+        log_p = (logits[len(prompt) - 1 : -1].float() / TEMPERATURE).log_softmax(-1)
+        largest = log_p[:2].gather(-1, ids[row])
+        torch.testing.assert_close(largest, log_p[:2].topk(3).values, atol=2e-5, rtol=1e-4)
+        for found in (policy.extras["soft_logps"], rollouts.extras["soft_logps"], rollouts.extras["ref_soft_logps"]):
+            torch.testing.assert_close(found[row, :2].detach(), largest, atol=2e-5, rtol=1e-4)
+        noise = values[row, :2] - (largest.softmax(-1) + 1e-6).log()
+        assert -1.5 - 1e-4 <= noise.min() <= noise.max() <= 3 + 1e-4
+        plainly = log_p[2:].gather(-1, written[2:, None])[:, 0]
+        for found in (policy.logps, rollouts.logps, rollouts.extras["ref_logps"]):
+            torch.testing.assert_close(found[row, 2 : len(written)].detach(), plainly, atol=2e-5, rtol=1e-4)
+    assert policy.extras["soft_logps"].requires_grad
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"recipe": "grpo", "soft_tokens": 2}, "no part of the recipe reads soft thoughts"),
+        ({"recipe": "soft_grpo"}, r"GumbelRatio needs 'policy.soft_logps': which come with soft thoughts: set"),
+        ({"recipe": "soft_grpo", "soft_tokens": 6}, "soft_tokens=6 leaves nothing of max_completion_length=6"),
+        ({"recipe": "soft_grpo", "soft_tokens": 2, "fixed": True}, "which rollout_func does not do"),
+        ({"recipe": "calibrl"}, "'expert_logps': which come with demonstrations: set `demonstration: COLUMN`"),
+        ({"recipe": "q_hawkeye", "inputs": {"predictions": "answer"}}, "set `degraded_prompt: COLUMN`"),
+        ({"recipe": "process_grpo"}, "'step_ids': which need a rule for where steps end: set `steps: paragraphs`"),
+        ({"recipe": {"recipe": "gae", "value_coefficient": 0.0}}, "'values': which a critic gives, and nothing here"),
+        ({"recipe": "grpo", "demonstration": "answer"}, "demonstration is set, but no part of the recipe reads it"),
+        ({"recipe": "hpt", "demonstration": "solution"}, "demonstration reads the column 'solution', which the"),
+    ],
+)  # fmt: skip
+def test_refusals(settings: dict[str, Any], words: str, tmp_path: Path) -> None:
+    """Before the model, which does not exist, is looked for: what is missing, and how to mend it."""
+    with pytest.raises(UserError, match=words):
+        trainer(tmp_path, model="no/such/model", **{"fixed": False, **settings})
