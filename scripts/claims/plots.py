@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from prefopt.report.palette import LIGHT, MARKERS, POLICIES
 from prefopt.report.plots.canvas import calm, draw
@@ -98,8 +99,18 @@ def paint(plot: Plot, figure: Figure) -> None:
     calm(axes)
     (_paint_bars if plot.kind == "bars" else _paint_curves)(plot, axes)
     axes.set_xlabel(plot.x_label)
-    if plot.x_scale == "log":
-        axes.set_xscale("log")
+    axes.set_xscale(plot.x_scale)
+    if plot.kind != "bars":
+        axes.set_yscale(plot.y_scale)
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            _plain_powers(axis)
+
+
+def _plain_powers(axis: Any) -> None:
+    """Label a logarithmic axis with plain numbers, as a formula is not drawn in the page's text."""
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _paint_curves(plot: Plot, axes: Any) -> None:
@@ -120,7 +131,6 @@ def _paint_curves(plot: Plot, axes: Any) -> None:
     if plot.level is not None:
         axes.axhline(plot.level, color=LIGHT["faint"], linewidth=1, linestyle="--")
     axes.set_ylabel(plot.y_label)
-    axes.set_yscale(plot.y_scale)
     if len(plot.series) > 1:
         axes.figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=9)
 
