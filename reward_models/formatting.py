@@ -28,9 +28,8 @@ class Formatter:
 
     Prompt and completion are tokenised apart, so a prompt's ids never depend on the response. ``start`` is what the
     tokenizer puts before a text (bos, cls), ``sep`` its separator where it has one and no end-of-sequence token
-    (encoders), ``end`` that separator or the end-of-sequence token, added unless the completion ends with it.
-    Messages go through the tokenizer's chat template; without a template they become
-    ``User: ...\\n\\nAssistant: ...``.
+    (encoders), ``end`` that separator or the end-of-sequence token, added unless the completion ends with it. Messages
+    go through the tokenizer's chat template; without a template they become ``User: ...\\n\\nAssistant: ...``.
 
     Where the whole is longer than ``max_length`` the prompt loses tokens on its left, then the completion on its
     right, and both counts are reported in `Encoded`.

@@ -88,6 +88,20 @@ class Groups:
         freedom = self.count - ddof
         return (squares / freedom.where(freedom > 0, torch.nan)).sqrt()
 
+    @property
+    def compared(self) -> Tensor:
+        """``(B,)`` bool: scored rows of a group that has at least two."""
+        return self.scored & (self.count > 1)
+
+    def centred(self, values: Tensor) -> Tensor:
+        """Return ``(B,)``: values less the group's mean; exactly 0 where all are the same."""
+        return (values.double() - self.mean(values)).where(~self.uniform(values), 0.0)
+
+    def z_score(self, values: Tensor, ddof: int, eps: float) -> Tensor:
+        """Return ``(B,)``: `centred` values over ``std + eps``; exactly 0 where all are the same."""
+        scaled = (values.double() - self.mean(values)) / (self.std(values, ddof) + eps)
+        return scaled.where(~self.uniform(values), 0.0)
+
     def largest(self, values: Tensor) -> Tensor:
         """Return ``(B,)``: the group's largest scored value; ``-inf`` where no row is scored."""
         return self._reduce(values, "amax", -torch.inf)

@@ -20,8 +20,8 @@ class OnlineMethod(Objective):
 
     Attributes:
         weighting: K rewards to one signal.
-        whole_groups: the loss compares the completions of a prompt with each other, with gradient, so that
-            a micro-batch has to hold whole groups.
+        whole_groups: the loss compares the completions of a prompt with each other, with gradient, so that a
+            micro-batch has to hold whole groups.
         group_relative: a completion is judged against others of its prompt, so that one a prompt tells nothing.
     """
 

@@ -25,10 +25,11 @@ class RecipeInfo:
     """What is known of a published method.
 
     Attributes:
-        slots: slots in which the method differs from the baseline of its kind (``grpo``, ``sigmoid``); all for a
-        baseline.
+        slots: those in which the method differs from the baseline of its kind (``grpo``, ``sigmoid``); all for
+            a baseline.
         confidence: A = authors' code or the paper's equations, B = reviews or re-implementations, C = partly
-        reconstructed. claim: the claim of the paper that an experiment can show.
+            reconstructed.
+        claim: the claim of the paper that an experiment can show.
         summary: the method in one line.
         settings: parameter -> default.
     """

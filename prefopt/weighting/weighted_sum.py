@@ -19,9 +19,8 @@ class WeightedSum(Weighting):
     """``s_i = sum_k w_k * r_{i,k}``; before any normalisation, so the source with the largest spread has the most say.
 
     A source that scored no row of a group is left out of that group (it does not apply to that prompt). A row that
-    lacks
-    a score which others of its group have is unscored as a whole: its total could not be compared with theirs, and a
-    missing score counted as 0 would be a reward or a punishment that nobody gave. (TRL counts it as 0.)
+    lacks a score which others of its group have is unscored as a whole: its total could not be compared with theirs,
+    and a missing score counted as 0 would be a reward or a punishment that nobody gave. (TRL counts it as 0.)
 
     Attributes:
         weights: one a source; None = 1 each.

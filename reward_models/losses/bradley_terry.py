@@ -16,8 +16,8 @@ class BradleyTerry:
 
     with the margin ``m >= 0`` (0 where absent) and ``p`` the probability that the answer called chosen is the better
     one (1 where absent). This is the expectation of the hard-label loss over the label: with probability ``1 - p``
-    the pair is the other way round and must be ``m`` apart that way. ``label_smoothing = e`` replaces
-    ``p`` by ``p (1 - e) + (1 - p) e``. A tie kept as a soft label has ``p = 1/2``.
+    the pair is the other way round and must be ``m`` apart that way. ``label_smoothing = e`` replaces ``p`` by
+    ``p (1 - e) + (1 - p) e``. A tie kept as a soft label has ``p = 1/2``.
 
     Adding a constant to both scores changes nothing; `Centring` fixes the origin.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import Rollouts
+from prefopt.online.choice import check_choice
 from prefopt.online.groups import Groups
 from prefopt.online.slots import Adjustment
 from prefopt.online.unit_interval import to_unit_interval
@@ -40,8 +41,7 @@ class Asymmetry(Adjustment):
     arxiv: ClassVar[str] = "2602.05548"
 
     def __post_init__(self) -> None:
-        if self.easy not in get_args(EasyTerm):
-            raise ValueError(f"easy must be one of {', '.join(get_args(EasyTerm))}, not '{self.easy}'")
+        check_choice("easy", self.easy, EasyTerm)
         if not self.alpha > 0:
             raise ValueError(f"alpha must be positive, not {self.alpha}")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import Rollouts
+from prefopt.online.choice import check_choice
 from prefopt.online.min_max import min_max
 from prefopt.online.slots import Adjustment
 
@@ -38,8 +39,7 @@ class EntropyModulation(Adjustment):
     arxiv: ClassVar[str] = "2509.09265"
 
     def __post_init__(self) -> None:
-        if self.segments not in get_args(Segments):
-            raise ValueError(f"segments must be one of {', '.join(get_args(Segments))}, not '{self.segments}'")
+        check_choice("segments", self.segments, Segments)
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import Rollouts
+from prefopt.online.choice import check_choice
 from prefopt.online.groups import Groups
 from prefopt.online.slots import Adjustment
 
@@ -45,8 +46,7 @@ class LengthAdvantage(Adjustment):
     arxiv: ClassVar[str] = "2602.10019"
 
     def __post_init__(self) -> None:
-        if self.criterion not in get_args(Criterion):
-            raise ValueError(f"criterion must be one of {', '.join(get_args(Criterion))}, not '{self.criterion}'")
+        check_choice("criterion", self.criterion, Criterion)
 
     def __call__(self, advantages: Tensor, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``(B, T)``."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import Rollouts
 from prefopt.composition import State, StatefulPart
+from prefopt.online.choice import check_choice
 from prefopt.online.effective_rank import rank_figures
 from prefopt.online.slots import Adjustment
 
@@ -54,8 +55,7 @@ class RankBonus(Adjustment, StatefulPart):
     arxiv: ClassVar[str] = "2509.23808"
 
     def __post_init__(self) -> None:
-        if self.reach not in get_args(Reach):
-            raise ValueError(f"reach must be one of {', '.join(get_args(Reach))}, not '{self.reach}'")
+        check_choice("reach", self.reach, Reach)
         if not self.kappa > 0:
             raise ValueError(f"kappa must be positive, not {self.kappa}")
 

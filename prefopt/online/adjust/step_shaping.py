@@ -41,14 +41,14 @@ class StepShaping(Adjustment):
     """``A_t <- f_k A_t + xi g_k`` for a token t of step k; `saturation` ``f`` and `progress` ``g``.
 
     ``f`` damps what comes after the answer is settled, ``g`` rewards steps that bring it closer. Tokens after the last
-    step with a potential get its ``f`` and no ``g``.
+    step with a potential get its ``f`` and no ``g``; that, and progress normalised over the whole batch, is
+    reconstructed.
 
     Attributes:
         alpha: of the damping. xi: of the progress.
         saturated: potential from which the answer is settled; not stated, 0.9 is what the paper's script calls solved.
 
-    Reference: SPAE, arXiv 2601.03823. That progress is normalised over the whole batch, and what tokens after the last
-    step get, is reconstructed.
+    Reference: SPAE, arXiv 2601.03823.
     """
 
     alpha: float = 0.5

@@ -37,7 +37,7 @@ class ActiveNormalised(Advantage):
     def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``(B,)``."""
         groups, batch = self._active(signal, rollouts)
-        centred = (signal.double() - groups.mean(signal)).where(~groups.uniform(signal), 0.0)
+        centred = groups.centred(signal)
         centred = torch.where(groups.count == 1, signal.double(), centred)
         deviation = batch.std(centred, 1).nan_to_num()
         found = centred - batch.mean(centred)

@@ -30,14 +30,13 @@ class BatchNormalised(Advantage):
 
     def _batch(self, signal: Tensor, rollouts: Rollouts) -> tuple[Groups, Tensor]:
         own = Groups.of(rollouts.group, signal)
-        counts = own.scored & (own.count > 1)
+        counts = own.compared
         return Groups(torch.zeros_like(own.index), counts, 1), counts
 
     def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``(B,)``."""
         batch, counts = self._batch(signal, rollouts)
-        scored = (signal.double() - batch.mean(signal)) / (batch.std(signal, self.ddof) + self.eps)
-        return scored.where(~batch.uniform(signal), 0.0).where(counts, torch.nan).to(signal.dtype)
+        return batch.z_score(signal, self.ddof, self.eps).where(counts, torch.nan).to(signal.dtype)
 
     def scale(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``1 / (std + eps)`` of the batch, 0 where it tells nothing."""

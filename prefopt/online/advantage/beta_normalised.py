@@ -59,8 +59,8 @@ class BetaNormalised(Advantage):
     def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``(B,)``. Raises ``ValueError`` where a reward lies outside the range."""
         rewards, weight, groups = self._weighed(signal, rollouts)
-        centred = (rewards - groups.mean(rewards)).where(~groups.uniform(rewards), 0.0)
-        return (weight * centred).where(groups.scored & (groups.count > 1), torch.nan).to(signal.dtype)
+        centred = groups.centred(rewards)
+        return (weight * centred).where(groups.compared, torch.nan).to(signal.dtype)
 
     def scale(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return the weight of each row's group, per unit of the raw signal."""

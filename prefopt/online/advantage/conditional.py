@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import Rollouts
-from prefopt.composition import State, StatefulPart
+from prefopt.composition import State
+from prefopt.online.choice import check_choice
 from prefopt.online.groups import Groups
 from prefopt.online.slots import Advantage, masked
+from prefopt.online.step_count import StepCount
 from prefopt.online.unit_interval import to_unit_interval
 
 Metric = Literal["entropy", "length"]
@@ -30,7 +31,7 @@ def restarted_cosine(step: float, top: float, bottom: float) -> float:
 
 
 @dataclass(frozen=True)
-class ConditionalHalves(Advantage, StatefulPart):
+class ConditionalHalves(Advantage, StepCount):
     """``A_i = inter * (r_i - mean of the other half) + (1 - inter) * (r_i - mean of its own half)``.
 
     The low half holds the ``floor(G / 2)`` rows of least metric. Rows of the same metric at the border share the two
@@ -60,18 +61,13 @@ class ConditionalHalves(Advantage, StatefulPart):
     group_relative: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name, allowed in (("metric", get_args(Metric)), ("schedule", get_args(Schedule))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not '{getattr(self, name)}'")
+        check_choice("metric", self.metric, Metric)
+        check_choice("schedule", self.schedule, Schedule)
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]
         """Entropies, where those are the metric."""
         return frozenset({"entropies"} if self.metric == "entropy" else ())
-
-    def init_state(self) -> State:
-        """Return step 0."""
-        return {"step": torch.zeros((), dtype=torch.int64)}
 
     def __call__(self, signal: Tensor, rollouts: Rollouts, *, state: State | None = None) -> Tensor:
         """Return ``(B,)``; without a state, as at step 0."""
@@ -88,15 +84,7 @@ class ConditionalHalves(Advantage, StatefulPart):
         found = favoured * in_favoured + (1 - favoured) * in_other
         if self.alpha == 1:
             found = found.where(~groups.uniform(signal), 0.0)
-        return found.where(groups.scored & (groups.count > 1), torch.nan).to(signal.dtype)
-
-    def statistics(self, signal: Tensor, rollouts: Rollouts, *, state: State | None = None) -> State:
-        """Return nothing: only steps are counted."""
-        return {}
-
-    def update(self, state: State, statistics: Mapping[str, Tensor]) -> State:
-        """Count a step."""
-        return {"step": state["step"] + 1}
+        return found.where(groups.compared, torch.nan).to(signal.dtype)
 
     def _share_in_high_half(self, rollouts: Rollouts, groups: Groups) -> Tensor:
         lengths = rollouts.mask.sum(-1).double()

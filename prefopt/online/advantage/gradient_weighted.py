@@ -40,7 +40,7 @@ class GradientWeighted(Advantage):
         norms = rollouts.extras["squared_gradient_norms"].double()
         baseline = self._baseline(norms, rewards, groups)
         found = (rewards - baseline).where(~groups.uniform(signal), 0.0)
-        return found.where(groups.scored & (groups.count > 1), torch.nan).to(signal.dtype)
+        return found.where(groups.compared, torch.nan).to(signal.dtype)
 
     def _baseline(self, norms: Tensor, rewards: Tensor, groups: Groups) -> Tensor:
         weighted, plain = norms * rewards, rewards

@@ -29,5 +29,5 @@ class GroupCentred(Advantage):
     def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``(B,)``."""
         groups = Groups.of(rollouts.group, signal)
-        centred = (signal.double() - groups.mean(signal)).where(~groups.uniform(signal), 0.0)
-        return centred.where(groups.scored & (groups.count > 1), torch.nan).to(signal.dtype)
+        centred = groups.centred(signal)
+        return centred.where(groups.compared, torch.nan).to(signal.dtype)

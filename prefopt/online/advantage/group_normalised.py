@@ -34,9 +34,7 @@ class GroupNormalised(Advantage):
     def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``(B,)``."""
         groups = Groups.of(rollouts.group, signal)
-        scored = (signal.double() - groups.mean(signal)) / (groups.std(signal, self.ddof) + self.eps)
-        scored = scored.where(~groups.uniform(signal), 0.0)
-        return scored.where(groups.scored & (groups.count > 1), torch.nan).to(signal.dtype)
+        return groups.z_score(signal, self.ddof, self.eps).where(groups.compared, torch.nan).to(signal.dtype)
 
     def scale(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``1 / (std + eps)``, 0 in groups that tell nothing."""

@@ -76,8 +76,8 @@ class HierarchicalTurns(Advantage):
     def _relative(self, values: Tensor, cluster: Tensor, ddof: int) -> tuple[Tensor, Tensor]:
         """Return the advantages of ``values`` ``(N,)``, NaN left out, in their clusters, and where there is one."""
         clusters = Groups.of(cluster, values)
-        centred = (values - clusters.mean(values)).where(~clusters.uniform(values), 0.0)
-        there = clusters.scored & (clusters.count > 1)
+        centred = clusters.centred(values)
+        there = clusters.compared
         scaled = centred / (clusters.std(values, ddof) + 1e-6) if self.normalise else centred
         return scaled.where(there, 0.0).nan_to_num(), there
 
@@ -116,7 +116,7 @@ class HierarchicalTurns(Advantage):
         weights = history_weights(torch.tensor(depths, device=states.device), torch.stack(available, -1), self.alpha)
         of_turns = self.episode * episodes[:, None] + self.turn * (weights * torch.stack(levels, -1)).sum(-1)
         place = torch.where(rollouts.mask, ids.long(), 0).clamp(0, width - 1)
-        known = groups.scored & (groups.count > 1)
+        known = groups.compared
         return of_turns.gather(1, place).where(known[:, None], torch.nan).to(signal.dtype)
 
     def _outcomes(self, signal: Tensor, rewards: Tensor | None, there: Tensor) -> Tensor:

@@ -41,12 +41,11 @@ class HintedSets(Advantage):
         hinted = rollouts.extras["hint_length"] > 0
         side = torch.unique(torch.stack([rollouts.group, hinted.to(rollouts.group)], -1), dim=0, return_inverse=True)[1]
         sets = Groups.of(side, signal)
-        scored = (signal.double() - sets.mean(signal)) / (sets.std(signal, self.ddof) + self.eps)
-        scored = scored.where(~sets.uniform(signal), 0.0)
+        scored = sets.z_score(signal, self.ddof, self.eps)
         with_hint, without = (
             Groups.of(rollouts.group, signal.where(rows, torch.nan)).mean(signal) for rows in (hinted, ~hinted)
         )
         delta = (with_hint - without).clamp(0, 1).nan_to_num()
         telling = torch.where(hinted, scored < 0, scored > 0)
         found = torch.where(telling, (1 + delta) * scored, scored)
-        return found.where(sets.scored & (sets.count > 1), torch.nan).to(signal.dtype)
+        return found.where(sets.compared, torch.nan).to(signal.dtype)

@@ -37,5 +37,5 @@ class LeaveOneOut(Advantage):
         factor = size / (size - 1).where(size > 1, torch.nan)
         if self.normalise:
             factor = factor / (groups.std(signal, 1) + self.eps)
-        centred = (signal.double() - groups.mean(signal)).where(~groups.uniform(signal), 0.0)
+        centred = groups.centred(signal)
         return (factor * centred).where(groups.scored, torch.nan).to(signal.dtype)

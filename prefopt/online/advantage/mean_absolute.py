@@ -34,9 +34,9 @@ class MeanAbsoluteNormalised(Advantage):
     def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``(B,)``."""
         groups = Groups.of(rollouts.group, signal)
-        centred = (signal.double() - groups.mean(signal)).where(~groups.uniform(signal), 0.0)
+        centred = groups.centred(signal)
         scale = self.scale(signal, rollouts).double()
-        return (scale * centred).where(groups.scored & (groups.count > 1), torch.nan).to(signal.dtype)
+        return (scale * centred).where(groups.compared, torch.nan).to(signal.dtype)
 
     def scale(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``1 / (mean absolute deviation + eps / G)``, 0 in groups that tell nothing."""

@@ -41,13 +41,12 @@ class StepNormalised(Advantage):
         rows, steps = rewards.shape
         flat = rewards.flatten()
         over_steps = Groups.of(rollouts.group.repeat_interleave(steps), flat)
-        normalised = (flat - over_steps.mean(flat)) / (over_steps.std(flat, self.ddof) + self.eps)
-        normalised = normalised.where(over_steps.scored & ~over_steps.uniform(flat), 0.0).view(rows, steps)
+        normalised = over_steps.z_score(flat, self.ddof, self.eps).where(over_steps.scored, 0.0).view(rows, steps)
         to_go = normalised.flip(-1).cumsum(-1).flip(-1)
         to_go = torch.nn.functional.pad(to_go, (0, 1))
         step = torch.where(rollouts.mask, rollouts.extras["step_ids"].long(), 0).clamp(0, steps)
         groups = Groups.of(rollouts.group, signal)
-        known = groups.scored & (groups.count > 1)
+        known = groups.compared
         return to_go.gather(1, step).where(known[:, None], torch.nan).to(signal.dtype)
 
     def scale(self, signal: Tensor, rollouts: Rollouts) -> Tensor:

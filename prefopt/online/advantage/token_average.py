@@ -50,7 +50,7 @@ class TokenAverage(Advantage):
         seen = found.abs().where(rollouts.mask.any(-1), 0.0)
         extreme = groups.largest(seen) >= self.limit
         found = torch.where(extreme, GroupNormalised(1, self.eps)(signal, rollouts).double(), found)
-        return found.where(groups.scored & (groups.count > 1), torch.nan).to(signal.dtype)
+        return found.where(groups.compared, torch.nan).to(signal.dtype)
 
     def scale(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``1 / (std + eps)``, 0 in groups that tell nothing; that of the fallback is not distinguished."""

@@ -17,10 +17,9 @@ from prefopt.online.slots import Advantage
 class VirtualMaximum(Advantage):
     """z-score against the group and ``copies`` virtual completions that earn ``reward_max``.
 
-    ``R+ = {r_1 .. r_G, reward_max * copies}``, ``A_i = (r_i - mean(R+)) / (std(R+, ddof=1) + eps)`` for the real
-    rows only:
-    an all-wrong group is pushed down instead of telling nothing. An all-best group gives 0. Groups with fewer than two
-    scored rows give NaN (the released code gives them the raw reward).
+    ``R+ = {r_1 .. r_G, reward_max * copies}``, ``A_i = (r_i - mean(R+)) / (std(R+, ddof=1) + eps)`` for the real rows
+    only: an all-wrong group is pushed down instead of telling nothing. An all-best group gives 0. Groups with fewer
+    than two scored rows give NaN (the released code gives them the raw reward).
 
     Attributes:
         copies: virtual completions a group. reward_max: largest reward that the signal can take. eps: added to the std.
@@ -48,4 +47,4 @@ class VirtualMaximum(Advantage):
         std = (squares / (size - 1)).sqrt()
         all_best = groups.smallest(signal) >= self.reward_max
         scored = ((signal.double() - mean) / (std + self.eps)).where(~all_best, 0.0)
-        return scored.where(groups.scored & (groups.count > 1), torch.nan).to(signal.dtype)
+        return scored.where(groups.compared, torch.nan).to(signal.dtype)

@@ -15,10 +15,9 @@ from prefopt.online.slots import Aggregate
 class DeltaL(Aggregate):
     """``w_{i,t} = u_i / (B * max_length)`` with ``u_i = T_i^-alpha / mean_j T_j^-alpha``.
 
-    The gradient of a completion (a sum over its tokens) has a variance of about ``V * T_i``; among the
-    combinations that are
-    unbiased up to scale, ``alpha = 1`` has the least variance. A smaller alpha gives long completions more say;
-    ``alpha = 0`` is Dr. GRPO's constant length. The weights do not keep a group's advantages centred.
+    The gradient of a completion (a sum over its tokens) has a variance of about ``V * T_i``; among the combinations
+    that are unbiased up to scale, ``alpha = 1`` has the least variance. A smaller alpha gives long completions more
+    say; ``alpha = 0`` is Dr. GRPO's constant length. The weights do not keep a group's advantages centred.
 
     Attributes:
         alpha: 0.75 (mathematics) or 1.0 (countdown) in the paper.

@@ -15,15 +15,14 @@ from prefopt.online.slots import Gate
 class SAPO(Gate):
     """``f(rho) * A`` with ``f(rho) = (4 / tau) * sigmoid(tau * (rho - 1))``.
 
-    The gradient multiplier is ``4 p (1 - p) * rho`` with ``p = sigmoid(tau * (rho - 1))``: 1 at ``rho = 1`` for
-    any ``tau``,
-    decaying to both sides and never exactly 0. ``tau`` is ``tau_positive`` where ``A > 0``, else ``tau_negative``.
-    The value differs from a clipped loss by the constant ``2 / tau``; compare gradients, not loss curves.
+    The gradient multiplier is ``4 p (1 - p) * rho`` with ``p = sigmoid(tau * (rho - 1))``: 1 at ``rho = 1`` for any
+    ``tau``, decaying to both sides and never exactly 0. ``tau`` is ``tau_positive`` where ``A > 0``, else
+    ``tau_negative``. The value differs from a clipped loss by the constant ``2 / tau``; compare gradients, not loss
+    curves.
 
     Attributes:
         tau_positive, tau_negative: temperatures; a larger one decays faster. Negative advantages spread
-        probability over
-            many unsampled tokens, hence the larger default.
+            probability over many unsampled tokens, hence the larger default.
 
     Reference: SAPO, arXiv 2511.20347.
     """

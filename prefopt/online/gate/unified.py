@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from prefopt.online.choice import check_choice
 from prefopt.online.slots import Gate
 
 Measure = Literal["policy", "behaviour", "one"]
@@ -33,8 +34,7 @@ class UnifiedEstimator(Gate):
     arxiv: ClassVar[str] = "2509.04419"
 
     def __post_init__(self) -> None:
-        if self.measure not in get_args(Measure):
-            raise ValueError(f"measure must be one of {', '.join(get_args(Measure))}, not '{self.measure}'")
+        check_choice("measure", self.measure, Measure)
 
     def __call__(self, ratio: Tensor, advantages: Tensor, logps: Tensor) -> Tensor:
         """Return ``(B, T)``."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from prefopt.online.choice import check_choice
 from prefopt.online.ratio.token import TokenRatio
 from prefopt.online.slots import Ratio, masked
 
@@ -44,8 +45,7 @@ class RouterShift(Ratio):
     def __post_init__(self) -> None:
         if not 0 < self.floor <= 1:
             raise ValueError(f"floor lies above 0 and up to 1, not {self.floor}")
-        if self.pooling not in get_args(Pooling):
-            raise ValueError(f"pooling must be one of {', '.join(get_args(Pooling))}, not '{self.pooling}'")
+        check_choice("pooling", self.pooling, Pooling)
         if self.ratio.needs:
             raise ValueError(f"the shifted ratio can have no needs of its own, unlike {type(self.ratio).__name__}")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import PolicyOutputs, Rollouts
+from prefopt.online.choice import check_choice
 from prefopt.online.slots import Regulariser, masked
 
 Level = Literal["position", "mean"]
@@ -39,8 +40,7 @@ class ExpertGuide(Regulariser):
     arxiv: ClassVar[str] = "2602.20197"
 
     def __post_init__(self) -> None:
-        if self.level not in get_args(Level):
-            raise ValueError(f"level must be one of {', '.join(get_args(Level))}, not '{self.level}'")
+        check_choice("level", self.level, Level)
 
     def carry(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``s`` ``(B, 1)``."""

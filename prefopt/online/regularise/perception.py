@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from prefopt.batch import PolicyOutputs, Rollouts
-from prefopt.composition import State, StatefulPart
+from prefopt.composition import State
 from prefopt.online.slots import Regulariser, masked
+from prefopt.online.step_count import StepCount
 
 
 @dataclass(frozen=True)
-class Perception(Regulariser, StatefulPart):
+class Perception(Regulariser, StepCount):
     """``-gamma_s * clip(exp(d) - d - 1, -10, 10)``, ``d = clip(sg[log pi(y | degraded)] - log pi(y), -20, 20)``.
 
     It raises the divergence between what the policy says of an input and of a degraded copy. ``gamma_s = gamma * (1 +
@@ -33,10 +33,6 @@ class Perception(Regulariser, StatefulPart):
     anneal_steps: int | None = None
     needs: ClassVar[frozenset[str]] = frozenset({"policy.degraded_logps"})
     arxiv: ClassVar[str] = "2601.22920"
-
-    def init_state(self) -> State:
-        """Return step 0."""
-        return {"step": torch.zeros((), dtype=torch.int64)}
 
     def __call__(
         self,
@@ -57,11 +53,3 @@ class Perception(Regulariser, StatefulPart):
             return self.gamma
         done = min(int(state["step"]) / self.anneal_steps, 1.0)
         return self.gamma * (1 + math.cos(math.pi * done)) / 2
-
-    def statistics(self, rollouts: Rollouts, *, state: State | None = None) -> State:
-        """Return nothing: only steps are counted."""
-        return {}
-
-    def update(self, state: State, statistics: Mapping[str, Tensor]) -> State:
-        """Count a step."""
-        return {"step": state["step"] + 1}

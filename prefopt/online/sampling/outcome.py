@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from prefopt.batch import Rollouts
+from prefopt.online.choice import check_choice
 from prefopt.online.slots import Sampling
 
 Kept = Literal["correct", "wrong"]
@@ -25,8 +26,7 @@ class ByOutcome(Sampling):
     arxiv: ClassVar[str] = "2506.01347"
 
     def __post_init__(self) -> None:
-        if self.keep not in get_args(Kept):
-            raise ValueError(f"keep must be one of {', '.join(get_args(Kept))}, not '{self.keep}'")
+        check_choice("keep", self.keep, Kept)
 
     def __call__(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``(B,)`` bool; an unscored row is neither."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import Rollouts
+from prefopt.online.choice import check_choice
 from prefopt.online.groups import Groups
 from prefopt.online.slots import TokenWeight, masked
 
@@ -37,8 +38,7 @@ class EntropySoftmax(TokenWeight):
     arxiv: ClassVar[str] = "2503.22456"
 
     def __post_init__(self) -> None:
-        if self.level not in get_args(Level):
-            raise ValueError(f"level must be one of {', '.join(get_args(Level))}, not '{self.level}'")
+        check_choice("level", self.level, Level)
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, not {self.temperature}")
 

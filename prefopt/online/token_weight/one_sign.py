@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import Rollouts
+from prefopt.online.choice import check_choice
 from prefopt.online.slots import TokenWeight
 
 Sign = Literal["negative", "positive"]
@@ -25,8 +26,7 @@ class OneSign(TokenWeight):
     sign: Sign = "negative"
 
     def __post_init__(self) -> None:
-        if self.sign not in get_args(Sign):
-            raise ValueError(f"sign must be one of {', '.join(get_args(Sign))}, not '{self.sign}'")
+        check_choice("sign", self.sign, Sign)
 
     def __call__(self, advantages: Tensor, rollouts: Rollouts) -> Tensor:
         """Return ``(B, T)``."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import Rollouts
+from prefopt.online.choice import check_choice
 from prefopt.online.sampler_gap import Level, effective_sample_size, normalised, sampler_gap, sampler_ratio
 from prefopt.online.slots import Metrics, TokenWeight, masked
 
@@ -41,10 +42,8 @@ class SamplerImportance(TokenWeight):
     arxiv: ClassVar[str] = "2601.18150"
 
     def __post_init__(self) -> None:
-        if self.level not in get_args(Level):
-            raise ValueError(f"level must be one of {', '.join(get_args(Level))}, not '{self.level}'")
-        if self.beyond not in get_args(Beyond):
-            raise ValueError(f"beyond must be one of {', '.join(get_args(Beyond))}, not '{self.beyond}'")
+        check_choice("level", self.level, Level)
+        check_choice("beyond", self.beyond, Beyond)
         if not 0 <= self.low < self.high:
             raise ValueError(f"bounds need 0 <= low < high, not low = {self.low}, high = {self.high}")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import Rollouts
+from prefopt.online.choice import check_choice
 from prefopt.online.sampler_gap import sampler_gap
 from prefopt.online.slots import TokenWeight, masked
 
@@ -45,9 +46,8 @@ class SamplerRejection(TokenWeight):
     arxiv: ClassVar[str] = "2601.18150"
 
     def __post_init__(self) -> None:
-        for name, valid in (("measure", get_args(Measure)), ("pooling", get_args(Pooling))):
-            if getattr(self, name) not in valid:
-                raise ValueError(f"{name} must be one of {', '.join(valid)}, not '{getattr(self, name)}'")
+        check_choice("measure", self.measure, Measure)
+        check_choice("pooling", self.pooling, Pooling)
         low, high = self._bounds
         if low >= high:
             raise ValueError(f"bounds need low < high, not low = {low}, high = {high}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import PolicyOutputs, Rollouts
+from prefopt.online.choice import check_choice
 from prefopt.online.groups import Groups
 from prefopt.online.slots import GroupTerm
 from prefopt.online.whole.sums import group_means, prompts, row_sums
@@ -41,8 +42,7 @@ class GroupVariance(GroupTerm):
     arxiv: ClassVar[str] = "2504.19599"
 
     def __post_init__(self) -> None:
-        if self.anchor not in get_args(Anchor):
-            raise ValueError(f"anchor must be one of {', '.join(get_args(Anchor))}, not '{self.anchor}'")
+        check_choice("anchor", self.anchor, Anchor)
 
     @property
     def needs(self) -> frozenset[str]:  # type: ignore[override]

@@ -32,7 +32,7 @@ class LevelWins(Advantage):
         better, same = groups.below(rollouts.extras["levels"])
         others = (groups.count - 1).clamp(min=1)
         wins = (groups.count - same - 2 * better) / others
-        return wins.where(groups.scored & (groups.count > 1), torch.nan).to(signal.dtype)
+        return wins.where(groups.compared, torch.nan).to(signal.dtype)
 
     def scale(self, signal: Tensor, rollouts: Rollouts) -> Tensor:
         """Return 0: rewards do not reach the advantage."""

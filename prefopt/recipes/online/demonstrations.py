@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from prefopt.online.advantage import OwnGroup
 from prefopt.online.aggregate import HybridSum, PromptMean
+from prefopt.online.choice import check_choice
 from prefopt.online.gate import Clip, LogProbability
 from prefopt.online.objective import OnlineObjective
 from prefopt.online.ratio import ReferenceRatio, TokenRatio
@@ -73,8 +74,7 @@ def dypo(
     the draw's expectation, is taken. It gives no weight for imitation; 1 is our choice. Its ratio is written against
     the reference; ``ratio_to="behaviour"`` is the usual one. ``per_token`` keeps pairs of long answers from saturating.
     """
-    if ratio_to not in get_args(RatioTo):
-        raise ValueError(f"ratio_to must be one of {', '.join(get_args(RatioTo))}, not '{ratio_to}'")
+    check_choice("ratio_to", ratio_to, RatioTo)
     return WholeGroupObjective(
         advantage=OwnGroup(ddof, eps),
         ratio=ReferenceRatio() if ratio_to == "reference" else TokenRatio(),

@@ -7,9 +7,21 @@ from prefopt.online.aggregate import TokenMean
 from prefopt.online.gate import Clip
 from prefopt.online.objective import OnlineObjective
 from prefopt.online.sampling import ByOutcome
+from prefopt.online.sampling.outcome import Kept
 from prefopt.online.token_weight import OneSign
 from prefopt.recipes.online.penalties import entropy_bonus
 from prefopt.recipes.registry import recipe
+
+
+def _of_outcome(keep: Kept, threshold: float, clip_low: float, clip_high: float, entropy: float) -> OnlineObjective:
+    """Return learning from completions of one verdict, its sign the advantage."""
+    return OnlineObjective(
+        advantage=Verdict(threshold=threshold),
+        gate=Clip(clip_low, clip_high),
+        aggregate=TokenMean(),
+        regularise=entropy_bonus(entropy),
+        sampling=(ByOutcome(keep, threshold),),
+    )
 
 
 @recipe(
@@ -39,13 +51,7 @@ def psr(
     threshold: float = 0.5, clip_low: float = 0.2, clip_high: float = 0.2, entropy: float = 1e-3
 ) -> OnlineObjective:
     """Correct completions with advantage 1, wrong ones dropped before anything is counted."""
-    return OnlineObjective(
-        advantage=Verdict(threshold=threshold),
-        gate=Clip(clip_low, clip_high),
-        aggregate=TokenMean(),
-        regularise=entropy_bonus(entropy),
-        sampling=(ByOutcome("correct", threshold),),
-    )
+    return _of_outcome("correct", threshold, clip_low, clip_high, entropy)
 
 
 @recipe(
@@ -62,13 +68,7 @@ def nsr(
 
     On-policy and without normalisation its expected gradient is that of PSR: they differ by E[grad log pi] = 0.
     """
-    return OnlineObjective(
-        advantage=Verdict(threshold=threshold),
-        gate=Clip(clip_low, clip_high),
-        aggregate=TokenMean(),
-        regularise=entropy_bonus(entropy),
-        sampling=(ByOutcome("wrong", threshold),),
-    )
+    return _of_outcome("wrong", threshold, clip_low, clip_high, entropy)
 
 
 @recipe(

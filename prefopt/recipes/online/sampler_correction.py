@@ -5,18 +5,23 @@ from __future__ import annotations
 from prefopt.online.gate import Clip
 from prefopt.online.objective import OnlineObjective
 from prefopt.online.sampler_gap import Level
-from prefopt.online.slots import TokenWeight
 from prefopt.online.token_weight import SamplerImportance, SamplerRejection
 from prefopt.online.token_weight.sampler_rejection import Measure, Pooling
 from prefopt.recipes.online.penalties import kl_penalty
 from prefopt.recipes.registry import recipe
 
 
-def _rejection(
-    measure: Measure | None, pooling: Pooling, low: float | None, high: float | None
-) -> tuple[TokenWeight, ...]:
-    """Return a rejection, or nothing where no measure is named."""
-    return () if measure is None else (SamplerRejection(measure, pooling, low, high),)
+def _corrected(
+    importance: SamplerImportance,
+    measure: Measure | None,
+    pooling: Pooling,
+    low: float | None,
+    high: float | None,
+    beta: float,
+) -> OnlineObjective:
+    """Return GRPO with the importance weight and, where a measure is named, a rejection."""
+    rejection = () if measure is None else (SamplerRejection(measure, pooling, low, high),)
+    return OnlineObjective(token_weight=(importance, *rejection), gate=Clip(), regularise=kl_penalty(beta))
 
 
 @recipe(
@@ -41,14 +46,8 @@ def tis(
 
     ``reject`` k1, k2 or k3 also leaves out tokens or completions whose divergence lies outside its bounds.
     """
-    return OnlineObjective(
-        token_weight=(
-            SamplerImportance(level, "truncate", low, high, normalise),
-            *_rejection(reject, reject_pooling, reject_low, reject_high),
-        ),
-        gate=Clip(),
-        regularise=kl_penalty(beta),
-    )
+    importance = SamplerImportance(level, "truncate", low, high, normalise)
+    return _corrected(importance, reject, reject_pooling, reject_low, reject_high, beta)
 
 
 @recipe(
@@ -73,11 +72,5 @@ def mis(
 
     ``level="token"`` is IcePop's form; TRL's default is ``low=0, high=3``. ``reject`` is as in ``tis``.
     """
-    return OnlineObjective(
-        token_weight=(
-            SamplerImportance(level, "mask", low, high, normalise),
-            *_rejection(reject, reject_pooling, reject_low, reject_high),
-        ),
-        gate=Clip(),
-        regularise=kl_penalty(beta),
-    )
+    importance = SamplerImportance(level, "mask", low, high, normalise)
+    return _corrected(importance, reject, reject_pooling, reject_low, reject_high, beta)

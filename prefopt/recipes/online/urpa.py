@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from prefopt.online.adjust import IntervalConfidence
+from prefopt.online.choice import check_choice
 from prefopt.online.gate import Clip
 from prefopt.online.objective import OnlineObjective
 from prefopt.recipes.online.penalties import kl_penalty
 from prefopt.recipes.registry import recipe
 from prefopt.weighting import IntervalAgreement
+
+Source = Literal["reward", "advantage"]
 
 
 @recipe(
@@ -22,7 +25,7 @@ from prefopt.weighting import IntervalAgreement
 def urpa(
     gamma: float = 1.0,
     share: float = 0.5,
-    confidence_on: Literal["reward", "advantage"] = "reward",
+    confidence_on: Source = "reward",
     clip_low: float = 0.2,
     clip_high: float = 0.2,
     beta: float = 0.0,
@@ -32,8 +35,7 @@ def urpa(
     On the reward, as in the paper, the z-score mostly divides the damping out again; ``confidence_on="advantage"``
     keeps it. gamma is not established.
     """
-    if confidence_on not in ("reward", "advantage"):
-        raise ValueError(f"confidence_on must be reward or advantage, not '{confidence_on}'")
+    check_choice("confidence_on", confidence_on, Source)
     on_reward = confidence_on == "reward"
     return OnlineObjective(
         weighting=IntervalAgreement(None, gamma if on_reward else 0.0, share),
