@@ -72,6 +72,11 @@ class Ground:
     cancelled: threading.Event = field(default_factory=threading.Event)
     used: Used = field(default_factory=Used)
 
+    @property
+    def over(self) -> bool:
+        """Whether the whole job's time is over."""
+        return time.monotonic() >= self.until
+
     def deadline(self, seconds: float) -> float:
         """So many seconds from now, or the end of the job if that comes first."""
         return min(time.monotonic() + seconds, self.until)

@@ -6,7 +6,7 @@ import builtins
 from typing import Any
 
 from reward_models.verifiable.grading.inside.channel import receive, send
-from reward_models.verifiable.grading.inside.codec import NotPlainError, decode, encode
+from reward_models.verifiable.grading.inside.codec import NotPlainError, TooLargeError, decode, encode
 
 RAISED: list[BaseException] = []
 STUCK: list[str] = []
@@ -30,7 +30,7 @@ def ask(what: str, *details: Any) -> list[Any]:
     """Send a message to the program's process and return the answer; raise what the program raised."""
     try:
         text = encode((what, *details), keep=number_of)
-    except NotPlainError as error:
+    except (NotPlainError, TooLargeError) as error:
         raise untransferable(f"an argument: {error}") from None
     send(f"A{text}")
     kind, *rest = decode(receive(), RemoteObject)
@@ -38,6 +38,9 @@ def ask(what: str, *details: Any) -> list[Any]:
         names, message = rest
         known = [getattr(builtins, name, None) for name in names]
         found = next(one for one in [*known, Exception] if isinstance(one, type) and issubclass(one, BaseException))
+        if issubclass(found, StopIteration) and (what, *details[:1]) != ("builtin", "next"):
+            # It would end a map or zip of the test, and with it the comparisons, as if all were done.
+            found = RuntimeError
         RAISED.append(_build(found, message))
         raise RAISED[-1]
     if kind == "large":

@@ -8,6 +8,7 @@ descriptor 0, which is at its end. A run that fails here is therefore repeated i
 from __future__ import annotations
 
 import sys
+from atexit import _run_exitfuncs
 from io import BytesIO, TextIOWrapper
 from posix import _exit
 
@@ -28,7 +29,8 @@ def run(code: str, text: str) -> tuple[str, int]:
         join_threads()
     except SystemExit as error:
         join_threads()
-        status = 0 if error.code is None else error.code if isinstance(error.code, int) else 1
+        # A bool is an exit status, too.
+        status = 0 if error.code is None else int.__int__(error.code) & 0xFF if isinstance(error.code, int) else 1
     finally:
         stream = sys.stdout
         sys.stdin, sys.stdout = before[:2]
@@ -57,8 +59,13 @@ def main() -> None:
         except BaseException as error:
             line = raised(error)
         send(f'["{token}",{line}]')
-    send('["end"]')
-    _exit(0)
+    try:
+        # What the program wrote past the streams above, and what it left for its end, shows on descriptor 1.
+        _run_exitfuncs()
+        sys.stdout.flush()
+    finally:
+        send('["end"]')
+        _exit(0)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,8 @@ def run(setup: str, source: str, entry_point: str | None, names: list[str]) -> t
     status, reason = "ok", ""
     try:
         known = prepare(setup)
+        # The function that is tested is never the setup's own.
+        known.pop(entry_point, None)
         known |= {name: value for name, value in look_up(names).items() if name == entry_point or name not in known}
         test(source, known, entry_point)
     except ProgramFault as error:

@@ -38,7 +38,7 @@ def status_of(error: BaseException, by_program: bool) -> tuple[str, str]:
         return "ungradable", message(error)
     if isinstance(error, MemoryError):
         return "memory", reason
-    if isinstance(error, ImportError) and not by_program:
+    if isinstance(error, ImportError) and not by_program and error.name != "solution":
         return "ungradable", f"the test itself: {reason}"
     return ("error" if by_program or isinstance(error, NameError) else "wrong"), reason
 
