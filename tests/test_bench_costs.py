@@ -39,5 +39,5 @@ def test_every_input_with_a_cost_is_priced() -> None:
     priced |= {name for together in needs_cost.TOGETHER.values() for name in together}
     supplied = {name for name in NEEDS if name in ALWAYS | LACKING.keys()}
     costly = {name for name in supplied if NEEDS[name].cost}
-    # What is refused has no price here; these two come with what they are made of.
-    assert costly - priced <= {"policy.top_ids", "policy.soft_logps"}
+    # Top ids come with top logits; soft thoughts are generated, and the row is given its completions.
+    assert costly - priced <= {"policy.top_ids", "policy.soft_logps", "soft_logps", "ref_soft_logps"}

@@ -35,7 +35,7 @@ from prefopt.trainers.supply.behaviour import Behaviour
 from prefopt.trainers.supply.critic import attach_critic, own_rate
 from prefopt.trainers.supply.current import Current
 from prefopt.trainers.supply.inputs import read_inputs
-from prefopt.trainers.supply.plan import check_shape, wanted_columns
+from prefopt.trainers.supply.plan import check_shape, check_weights_are_whole, wanted_columns
 from prefopt.trainers.supply.references import expert_answers
 from prefopt.trainers.supply.refine import on_device, refined
 from prefopt.trainers.supply.steps import Splitter
@@ -102,6 +102,7 @@ class OnlineTrainer(FiniteStepsMixin, OnlineCheckpoints):
         if args.attention != "auto" or args.use_vllm or rollouts:
             use_attention(self.model, args.attention, args.device, None, training=True)
         check_shape(chosen, self.model.config)
+        check_weights_are_whole(chosen, self.accelerator.distributed_type)
         use_optimiser(self)
         # Environments bring rewards of their own, which TRL has appended: None where a row has another environment.
         own = list(zip(self.reward_funcs, self.reward_func_names, strict=True))[len(columns) :]

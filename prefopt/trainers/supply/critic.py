@@ -10,9 +10,6 @@ from accelerate.utils import is_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from prefopt.errors import UserError
-from prefopt.trainers.token_budget import SHARDED
-
 if TYPE_CHECKING:
     from prefopt.trainers.online_trainer import OnlineTrainer
 
@@ -37,14 +34,7 @@ class ValueHead(nn.Module):
 
 
 def attach_critic(trainer: OnlineTrainer) -> ValueHead:
-    """Put a critic under the trainer's model, so that optimiser and processes treat it as they treat the policy.
-
-    Raises:
-        UserError: weights that are sharded, or an engine that is sent every parameter.
-    """
-    kind = trainer.accelerator.distributed_type
-    if kind in SHARDED:
-        raise UserError(f"a critic does not go with sharded weights ({kind.value}); choose a recipe without one")
+    """Put a critic under the trainer's model, so that optimiser and processes treat it as they treat the policy."""
     bare = trainer.model.get_base_model() if is_peft_model(trainer.model) else trainer.model
     head = ValueHead(bare.config.get_text_config().hidden_size, next(bare.parameters()).device)
     bare.add_module(NAME, head)

@@ -11,6 +11,7 @@ from prefopt.online.method import OnlineMethod
 from prefopt.online.turnwise import TurnwiseObjective
 from prefopt.trainers.reward_source import RewardSource
 from prefopt.trainers.supply.inputs import SHAPES, UserInput
+from prefopt.trainers.token_budget import SHARDED
 from prefopt.trainers.verdicts import gives
 from prefopt.weighting.weighted_sum import WeightedSum
 
@@ -54,6 +55,11 @@ LACKING = {
     "reference_answer_rewards": "which need each prompt's reference answer: set `reference_answer: COLUMN`",
 }
 """What a run gives in some cases only: when, and how to mend it."""
+OUTSIDE = frozenset({
+    "group_divergence", "squared_gradient_norms", "policy.candidate_logps", "policy.candidate_answer_logps",
+    "policy.soft_logps", "soft_values", "soft_logps", "ref_soft_logps", "values", "policy.values",
+})  # fmt: skip
+"""What reads weights outside the model's forward pass."""
 VOCABULARY_LIMIT = 4096
 """Of ``policy.vocab_logps``: a completion of 1,000 tokens takes 16 MB at this size, and several times that to train."""
 
@@ -149,6 +155,18 @@ def check_shape(objective: OnlineMethod, shape: Any) -> None:
             raise UserError(
                 f"{slot}={type(part).__name__} needs '{min(beside)}', from a pass that gives no balancing loss of the "
                 "experts; set output_router_logits to false in the model's configuration"
+            )
+
+
+def check_weights_are_whole(objective: OnlineMethod, kind: Any) -> None:
+    """Raise ``UserError`` where an input is computed from the head's weights, and ``kind`` is one that shards them."""
+    if kind not in SHARDED:
+        return
+    for slot, part in objective.parts():
+        if outside := sorted(part.needs & OUTSIDE):
+            raise UserError(
+                f"{slot}={type(part).__name__} needs '{outside[0]}', which is not computed with sharded weights "
+                f"({kind.value}); train with whole weights on each device, or choose another part"
             )
 
 

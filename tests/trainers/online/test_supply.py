@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from torch import Tensor, nn
 from transformers import MixtralConfig, MixtralForCausalLM
 
@@ -19,6 +20,7 @@ from prefopt.online.group_divergence import group_divergence
 from prefopt.online.objective import OnlineObjective
 from prefopt.online.segments import cut_points
 from prefopt.online.slots import Regulariser, TokenWeight
+from prefopt.trainers.supply.plan import check_weights_are_whole
 from tests.tiny import VOCABULARY_SIZE, tiny_llama
 from tests.trainers.online.support import prompts, token_mean, trainer, weights
 
@@ -555,3 +557,11 @@ def test_refusals(settings: dict[str, Any], words: str, tmp_path: Path) -> None:
     """Before the model, which does not exist, is looked for: what is missing, and how to mend it."""
     with pytest.raises(UserError, match=words):
         trainer(tmp_path, model="no/such/model", **{"fixed": False, **settings})
+
+
+def test_sharded_weights_are_refused() -> None:
+    """Under FSDP the head's weights are no tensors of their own: part, need and kind are named; DDP is fine."""
+    check_weights_are_whole(recipes.build("tw_grpo"), DistributedType.MULTI_GPU)
+    words = "needs 'group_divergence', which is not computed with sharded weights .FSDP."
+    with pytest.raises(UserError, match=words):
+        check_weights_are_whole(recipes.build("tw_grpo"), DistributedType.FSDP)
