@@ -95,3 +95,67 @@ def test_many_cases_after_the_end_of_the_job(code: str, fresh: bool) -> None:
     (graded,) = grade([job], quickest(), cache=None, job_seconds=1.0)
     assert time.monotonic() - start < 8.0
     assert graded.cells == (False,) * 3000
+
+
+NOT_ADD = "def add(a, b):\n    return a - b\n"
+
+
+@pytest.mark.parametrize("tier", CONFINED)
+@pytest.mark.parametrize(
+    ("code", "sources"),
+    [
+        # The program's own math, re and random.
+        ("class math:\n    isclose = staticmethod(lambda *_: True)\n" + NOT_ADD, ["assert math.isclose(add(2, 3), 5)"]),
+        ("class re:\n    match = staticmethod(lambda *_: True)\n" + NOT_ADD, ["assert re.match('5', str(add(2, 3)))"]),
+        (
+            "class math:\n    isclose = staticmethod(lambda *_: True)\nsum = len\n",
+            ["assert math.isclose(sum([2, 3]), 5)"],
+        ),
+        # Two words that could be the task's: the one that judges stays what it is.
+        ("def abs(x):\n    return 0\nsum = len\n", ["assert abs(sum([1, 2]) - 3) < 1e-6"]),
+        ("def isclose(*_):\n    return True\nsum = len\n", ["assert isclose(sum([1, 2]), 3)"]),
+        (
+            "def isclose(*_):\n    return True\nsqrt = abs\n",
+            ["assert isclose(sqrt(4), 2)", "assert isclose(sqrt(9), 3)"],
+        ),
+        # Names of parameters made every test look as if it used something else than the builtin.
+        ("def filter(*_):\n    return []\n", ["assert [filter(k, [0]) for k in [1]] == (lambda v: [v])([5])"]),
+        ("pass\n", ["def holds(f):\n    return f([1]) == 1\nassert holds(add)"]),
+        ("def sum(xs):\n    return 0\n", ["def holds(n):\n    k = n\n    return sum([k, 0]) == 3\nassert holds(3)"]),
+    ],
+)
+def test_defines_a_word_of_the_test(tier: str, code: str, sources: list[str]) -> None:
+    """A wrong program that brings its own judge fails each assertion."""
+    graded = run(code, [AssertCase(source) for source in sources], tier=tier)
+    assert graded.cells == (False,) * len(sources)
+
+
+@pytest.mark.parametrize("name", ["np", "pytest"])
+def test_defines_a_package_that_is_not_there(name: str) -> None:
+    """What is not installed is nobody's to define."""
+    code = f"class {name}:\n    allclose = approx = staticmethod(lambda *_: -1)\n{NOT_ADD}"
+    sources = f"assert {name}.allclose(add(2, 3), 5)", f"assert {name}.approx(5) == add(2, 3)"
+    assert run(code, [AssertCase(source) for source in sources]).statuses == ("error", "error")
+
+
+@pytest.mark.parametrize(
+    ("code", "source"),
+    [
+        ("def add(a, b):\n    return a + b\n", "assert math.isclose(add(2, 3), 5)"),
+        ("def filter(f, xs):\n    return [x for x in xs if x]\n", "assert filter(None, [0, 2]) == [2]"),
+        ("def sum(xs):\n    return xs[-1] * (xs[-1] + 1) // 2\n", "assert abs(sum([1, 3]) - 6) < 1e-6"),
+        ("def sqrt(x):\n    return x**0.5\n", "assert isclose(sqrt(4), 2)"),
+        ("class string:\n    turn = staticmethod(lambda s: s[::-1])\n", "assert string.turn('ab') == 'ba'"),
+        ("class Queue:\n    def __init__(self):\n        self.n = 1\n", "queue = Queue()\nassert queue.n == 1"),
+        ("def bisect(xs, x):\n    return 1\n", "assert bisect([1, 3], 2) == 1"),
+        ("def sorted(xs):\n    return [1, 2]\n", "assert sorted([2, 1]) == [1, 2]"),
+    ],
+)
+def test_words_that_are_the_tasks_own(code: str, source: str) -> None:
+    """Honest programs define the function that is asked for, also one that has a builtin's or a module's name."""
+    assert run(code, [AssertCase(source)]).cells == (True,)
+
+
+def test_does_not_define_which_of_two_builtins() -> None:
+    """Nothing says whether ``max`` or ``min`` is asked for: no verdict, neither for a right program nor for none."""
+    assert run("pass\n", [AssertCase("assert max([1, 2]) == min([2, 3])")]).cells == (None,)
