@@ -12,7 +12,7 @@ Why the gradient of such groups need not help: a constant advantage has no expec
 are wrong it does push towards the right answer, by c p / (1 - p) on its logit, here .0068 a batch; but the virtual
 completion also takes from the groups that hold one right answer (1.76 / -.50 instead of 2.47 / -.35), here .0140. The
 sum is smaller than GRPO's. With shared features it is another matter: some prompts remain unsolved to the end, fewer of
-them with NGRPO (P(right) .84 against .73 after 160 steps); presumably those whose groups are all wrong once updates of
+them with NGRPO (P(right) .84 against .74 after 160 steps); presumably those whose groups are all wrong once updates of
 other prompts have driven the right answer out, though that was not looked into. The first ten seeds left that in doubt
 (rule: not reproduced); forty fresh ones (100 to 139), by the same rule, settled it (-17.8 steps, interval -28.7 to
 -6.9), and so forty are run here. What the experiment leaves out: long completions, large models.
