@@ -7,6 +7,7 @@ The program can write neither: it has no part of this process but plain values.
 
 from __future__ import annotations
 
+import builtins
 import sys
 from posix import _exit
 from typing import Any
@@ -59,7 +60,12 @@ def run(setup: str, source: str, entry_point: str | None, names: list[str]) -> t
         known = prepare(setup)
         # The function that is tested is never the setup's own.
         known.pop(entry_point, None)
-        known |= {name: value for name, value in look_up(names).items() if name == entry_point or name not in known}
+        found = look_up(names)
+        known |= {name: value for name, value in found.items() if name == entry_point or name not in known}
+        # A builtin that is asked for is the task's function: the real one shall not pass for it.
+        missing = [name for name in names if name not in found and hasattr(builtins, name)]
+        if missing:
+            raise NameError(f"the program does not define '{missing[0]}'")
         test(source, known, entry_point)
     except ProgramFault as error:
         status, reason = "output_limit", str(error)

@@ -121,6 +121,7 @@ NOT_ADD = "def add(a, b):\n    return a - b\n"
         # Names of parameters made every test look as if it used something else than the builtin.
         ("def filter(*_):\n    return []\n", ["assert [filter(k, [0]) for k in [1]] == (lambda v: [v])([5])"]),
         ("pass\n", ["def holds(f):\n    return f([1]) == 1\nassert holds(add)"]),
+        ("pass\n", ["assert sum([1, 2]) == 3"]),
         ("def sum(xs):\n    return 0\n", ["def holds(n):\n    k = n\n    return sum([k, 0]) == 3\nassert holds(3)"]),
     ],
 )
