@@ -2,7 +2,7 @@
 
 An update is everything between two optimiser steps but the sampling of the completions, which are given: 8 completions
 of 64 tokens behind prompts of 64, a 20M-parameter Llama. Inputs from continuations sample, and that is counted: two of
-each of two cuts a completion for ``cutpoint_values`` (in training nine, before every fifth uncertain token), four of
+each of four cuts a completion for ``cutpoint_values`` (in training nine, before every fifth uncertain token), four of
 its last fifth for ``resampled_answers``. A mixture of experts is compared with itself, and so is a small vocabulary.
 """
 
@@ -28,7 +28,7 @@ from prefopt.online.slots import PolicyWeight, Regulariser
 from scripts.bench.harness import Row, Sides
 from scripts.bench.subjects import llama_config, tokenizer
 
-ROWS, GROUP, PROMPT, COMPLETION, STEPS = 8, 4, 64, 64, 5
+ROWS, GROUP, PROMPT, COMPLETION, STEPS = 8, 4, 64, 64, 3
 SMALL_VOCABULARY = 4096
 
 INPUTS: dict[str, dict[str, Any]] = {
@@ -40,7 +40,7 @@ INPUTS: dict[str, dict[str, Any]] = {
     "squared_gradient_norms": {},
     "squared_gradient_norms (exact)": {"gradient_norms": "exact"},
     "expert_logps": {"demonstration": "answer"},
-    "cutpoint_values": {"continuations": 2, "cut_interval": 32},
+    "cutpoint_values": {"continuations": 2, "cut_interval": 16},
     "resampled_answers": {},
     "reference_answer_rewards": {"reference_answer": "answer"},
     "policy.entropies": {},
@@ -193,8 +193,8 @@ def table() -> dict[str, Any]:
 ROW = Row(
     name="needs_cost",
     work=f"a GRPO update of {ROWS} given completions of {COMPLETION} tokens behind prompts of {PROMPT}, a Llama of six "
-    "layers of width 384, with an input that takes passes of its own (the ratio is that of five updates with the "
-    "behaviour's entropies, loading included); `times_as_long` for each input over the same update without it",
+    "layers of width 384, with an input that takes passes of its own (the ratio is that of the behaviour's entropies); "
+    "`times_as_long` for each input over the same update without it",
     peer="trl",
     settings="our trainer, without the input",
     prepare=prepare,
