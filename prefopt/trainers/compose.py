@@ -14,6 +14,7 @@ from prefopt.online.method import OnlineMethod
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.policies import check_policy
 from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.supply.hints import check_hints
 from prefopt.trainers.supply.plan import check_settings, supplied, why_lacking
 from prefopt.trainers.supply.soft import check_soft
 from prefopt.trainers.supply.turns import check_turns
@@ -142,6 +143,7 @@ def choose_objective(
     check_settings(chosen, config)
     check_soft(chosen, config, other)
     check_turns(chosen, config, other)
+    check_hints(chosen, config, other)
     with_weights(chosen, [weight for source in sources for weight in source.weights])
     if config.reference_model is not None:
         if "ref_logps" not in chosen.needs:

@@ -34,6 +34,7 @@ from prefopt.trainers.sources import check_names, read_sources
 from prefopt.trainers.supply.behaviour import Behaviour
 from prefopt.trainers.supply.critic import attach_critic, own_rate
 from prefopt.trainers.supply.current import Current
+from prefopt.trainers.supply.hints import Hints, draws_hints
 from prefopt.trainers.supply.inputs import read_inputs
 from prefopt.trainers.supply.plan import check_shape, check_weights_are_whole, wanted_columns
 from prefopt.trainers.supply.references import expert_answers
@@ -126,6 +127,7 @@ class OnlineTrainer(FiniteStepsMixin, OnlineCheckpoints):
             self.reference = Reference(self, args.reference_model, fresh)
         self.critic = attach_critic(self) if "policy.values" in self.objective.needs else None
         self.behaviour, self.current = Behaviour(self), Current(self)
+        self.hints = Hints(self) if draws_hints(self.objective, args) else None
         self.turns = Turns(self, self.objective) if isinstance(self.objective, TurnwiseObjective) else None
         if self.turns is not None:
             self.add_callback(self.turns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,12 +11,17 @@ from torch import Tensor
 from prefopt.trainers.supply.soft import Thoughts, think
 from prefopt.trainers.trl_passes import GRPOPasses
 
+if TYPE_CHECKING:
+    from prefopt.trainers.supply.hints import Hints
+
 
 class GRPOSampling(GRPOPasses):
     """Generates behind prefixes, and puts demonstrations among completions."""
 
     _asked: list[dict[str, Any]]
     thoughts: Thoughts | None = None
+    hints: Hints | None = None
+    _first = False
 
     @property
     def group_size(self) -> int:
@@ -66,7 +71,14 @@ class GRPOSampling(GRPOPasses):
         """Return tokens and text of each row's demonstration, or None where none are wanted."""
         return None
 
+    def draw(self, prompts: list[list[int]]) -> list[list[int]]:
+        """Return a completion of each prompt, as TRL generates them."""
+        return list(self._generate_single_turn(prompts, None, {}, 1)[0])
+
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        first, self._first = self._first, False
+        if first and self.hints is not None:
+            return self.hints(self._asked, prompt_ids), None
         count = self.args.soft_tokens
         if count is None:
             return super()._generate_single_turn(prompt_ids, *args, **kwargs)
@@ -82,6 +94,7 @@ class GRPOSampling(GRPOPasses):
         return found, None
 
     def _generate(self, prompts: list[Any]) -> Any:
+        self._first = True
         found = list(super()._generate(prompts))
         written = self.demonstrations(self._asked)
         if written is None:

@@ -115,6 +115,9 @@ class Behaviour:
     ) -> None:
         if "turn_ids" in missing:
             extras["turn_ids"] = numbered_turns(self.trainer, batch, mask)
+        if "hint_length" in missing:
+            assert self.trainer.hints is not None
+            extras["hint_length"] = self.trainer.hints.lengths.to(mask.device)
         if "turn_correction" in missing:
             extras["turn_correction"] = torch.ones(len(mask), device=mask.device)
         if "token_ids" in missing:

@@ -42,6 +42,8 @@ LACKING = {
     "`inputs: {values: ...}`",
     "from_expert": "which comes with demonstrations: set `demonstration: COLUMN`, or `inputs: {from_expert: ...}`",
     "expert_logps": "which come with demonstrations: set `demonstration: COLUMN`",
+    "hint_length": "which come with completions that continue a part of each prompt's reference answer: set "
+    "`reference_answer: COLUMN`, or give `inputs: {hint_length: ...}` beside a rollout_func that hints",
     "policy.degraded_logps": "which need a degraded copy of each prompt: set `degraded_prompt: COLUMN`",
     "policy.answer_logps": "which need a prompt that tells the answer: set `answer_prompt: COLUMN`",
     "policy.candidate_logps": "which are compared with a prompt that tells the answer: set `answer_prompt: COLUMN`",
@@ -79,6 +81,7 @@ def supplied(
         "turn_test_results": any(gives(source, "results", "turn_results") for source in sources),
         "turn_ids": several_turns or "turn_test_results" not in objective.needs,
         "step_ids": config.steps is not None,
+        "hint_length": config.reference_answer is not None,
         "turn_correction": isinstance(objective, TurnwiseObjective),
         "values": "policy.values" in objective.needs,
         "from_expert": config.demonstration is not None,
@@ -118,7 +121,7 @@ def check_settings(objective: OnlineMethod, config: OnlineConfig) -> None:
     readers = {
         "degraded_prompt": {"policy.degraded_logps"},
         "answer_prompt": {"policy.answer_logps"},
-        "reference_answer": {name for name in needs if "reference_answer" in name},
+        "reference_answer": {name for name in needs if "reference_answer" in name or name == "hint_length"},
         "demonstration": {"from_expert", "expert_logps"},
         "critic_learning_rate": {"policy.values"},
     }

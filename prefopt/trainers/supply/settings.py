@@ -35,8 +35,18 @@ class SupplyArguments:
         },
     )
     reference_answer: str | None = field(
-        default=None, metadata={"help": "column with each prompt's reference answer, for parts that read one"}
+        default=None,
+        metadata={"help": "column with each prompt's reference answer, for parts that read one, or for hints"},
     )
+    hinted: int | None = field(
+        default=None,
+        metadata={
+            "help": "hint_length: completions of each group that continue a part of `reference_answer`; unset: half"
+        },
+    )
+    hint_least: float = field(default=0.1, metadata={"help": "share of the answer that is given where all succeed"})
+    hint_most: float = field(default=0.6, metadata={"help": "share of the answer that is given where none succeeds"})
+    hint_noise: float = field(default=0.05, metadata={"help": "largest random change of that share, up or down"})
     degraded_prompt: str | None = field(
         default=None, metadata={"help": "column with a degraded copy of the prompt, for parts that compare with it"}
     )

@@ -87,7 +87,7 @@ BY_NAME: dict[str, Any] = {
     "policy.reference_answer_logps": {"reference_answer": "answer"},
     "policy.degraded_logps": {"degraded_prompt": "degraded"},
     "policy.answer_logps": {"answer_prompt": "told"},
-    "hint_length": {"inputs": {"hint_length": "FILE:step"}},
+    "hint_length": {"reference_answer": "answer"},
     "cutpoint_values": {"continuations": 2, "cut_interval": 4},
     "resampled_answers": {"continuations": 2},
     "soft_values": {"soft_tokens": 4},
