@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from prefopt.online.k3 import k3
+
 BOUND = 11.0
 
 
@@ -27,4 +29,4 @@ def group_divergence(vocab_logps: Tensor, mask: Tensor) -> Tensor:
     uniform = torch.full((), -math.log(vocab_logps.shape[-1]), dtype=vocab_logps.dtype, device=vocab_logps.device)
     rows = torch.where(mask[..., None], vocab_logps, uniform).double()
     gap = (rows.mean(0) - rows).clamp(-BOUND, BOUND)
-    return (gap.exp() - gap - 1).sum(-1).mean(0)
+    return k3(gap).sum(-1).mean(0)

@@ -20,8 +20,10 @@ from prefopt.composition import IncompatibleParts, Part, StatefulPart, state_of
 from prefopt.online.advantage.group_normalised import GroupNormalised
 from prefopt.online.aggregate.sequence_mean import SequenceMean
 from prefopt.online.gate.clip import Clip
+from prefopt.online.k3 import k3
 from prefopt.online.method import OnlineMethod, check_rows
 from prefopt.online.metrics import batch_metrics
+from prefopt.online.part_calls import PartCalls
 from prefopt.online.ratio.token import TokenRatio
 from prefopt.online.slots import (
     Adjustment,
@@ -29,7 +31,6 @@ from prefopt.online.slots import (
     Aggregate,
     Gate,
     GroupTerm,
-    Metrics,
     PolicyWeight,
     Ratio,
     Regulariser,
@@ -118,61 +119,64 @@ class OnlineObjective(OnlineMethod):
     @torch.no_grad()
     def prepare(self, rollouts: Rollouts, state: Mapping[str, Tensor] | None = None) -> Prepared:
         """Fix advantages and weights; see `OnlineMethod.prepare`."""
-        state = self.init_state() if state is None else state
-        statistics: dict[str, Mapping[str, Tensor]] = {}
-
-        def call(slot: str, part: Any, *inputs: Any, rows: Rollouts = rollouts) -> Tensor:
-            arguments = (*inputs, rows.restrict(part.needs, type(part).__name__))
-            if not isinstance(part, StatefulPart):
-                return part(*arguments)
-            result, statistics[slot] = part.evaluate(*arguments, state=state_of(slot, state))
-            return result
-
-        rewards, mask = rollouts.rewards, rollouts.mask
-        if self.weighting.point == "rewards":
-            signal = call("weighting", self.weighting, rewards)
-            advantages = call("advantage", self.advantage, signal)
-        else:
-            signal = WeightedSum()(rewards, rollouts)
-            each = [call("advantage", self.advantage, column) for column in rewards.unbind(-1)]
-            advantages = call("weighting", self.weighting, torch.stack(each, -1))
-        advantages = advantages if advantages.ndim == 2 else advantages[:, None].expand(mask.shape)
-
-        known = (~torch.isnan(advantages) | ~mask).all(-1)
+        call = PartCalls(self.init_state() if state is None else state)
+        signal, advantages = self._estimate(rollouts, call)
+        known = (~torch.isnan(advantages) | ~rollouts.mask).all(-1)
         kept = known.clone()
-        own_metrics: Metrics = {}
         for number, part in enumerate(self.sampling):
-            kept &= call(f"sampling.{number}", part, signal)
-            own_metrics |= part.metrics(rollouts.restrict(part.needs, type(part).__name__))
-        taking_part = mask & kept[:, None]
-        participants = replace(rollouts, mask=taking_part)
-        advantages = masked(advantages, taking_part)
-        estimated, heard = advantages, signal.where(kept, torch.nan)
+            kept &= call(f"sampling.{number}", part, signal, rows=rollouts)
+            call.metrics |= part.metrics(rollouts.restrict(part.needs, type(part).__name__))
+        taking_part = replace(rollouts, mask=rollouts.mask & kept[:, None])
+        heard = signal.where(kept, torch.nan)
+        estimated = advantages = masked(advantages, taking_part.mask)
         for number, adjustment in enumerate(self.adjust):
-            adjusted = call(f"adjust.{number}", adjustment, advantages, heard, rows=participants)
-            advantages = masked(adjusted.to(advantages), taking_part)
-        reads = self.aggregate.reads_rollouts
-        inputs = {"rollouts": rollouts.restrict(self.aggregate.needs, type(self.aggregate).__name__)} if reads else {}
-        penalty_weights = self.aggregate(taking_part, **inputs)
+            adjusted = call(f"adjust.{number}", adjustment, advantages, heard, rows=taking_part)
+            advantages = masked(adjusted.to(advantages), taking_part.mask)
+        penalty_weights = self._aggregated(rollouts, taking_part.mask)
         weights = penalty_weights
         for number, weight in enumerate(self.token_weight):
-            factor = call(f"token_weight.{number}", weight, advantages, rows=participants)
-            own_metrics |= weight.metrics(factor, participants.restrict(weight.needs, type(weight).__name__))
-            weights = weights * masked(factor.to(weights), taking_part)
+            factor = call(f"token_weight.{number}", weight, advantages, rows=taking_part)
+            call.metrics |= weight.metrics(factor, taking_part.restrict(weight.needs, type(weight).__name__))
+            weights = weights * masked(factor.to(weights), taking_part.mask)
+        carried = self._carried(rollouts, taking_part, heard, advantages, call)
+        metrics = batch_metrics(self.weighting, self.advantage, signal, estimated, advantages, known, kept, rollouts)
+        metrics = metrics | call.metrics
+        return Prepared(advantages, weights, penalty_weights, call.statistics, metrics, carried, call.state)
+
+    def _estimate(self, rollouts: Rollouts, call: PartCalls) -> tuple[Tensor, Tensor]:
+        """Return the signal ``(B,)`` and the advantages ``(B, T)``, NaN in rows that nobody scored."""
+        if self.weighting.point == "rewards":
+            signal = call("weighting", self.weighting, rollouts.rewards, rows=rollouts)
+            advantages = call("advantage", self.advantage, signal, rows=rollouts)
+        else:
+            signal = WeightedSum()(rollouts.rewards, rollouts)
+            columns = rollouts.rewards.unbind(-1)
+            each = [call("advantage", self.advantage, column, rows=rollouts) for column in columns]
+            advantages = call("weighting", self.weighting, torch.stack(each, -1), rows=rollouts)
+        return signal, advantages if advantages.ndim == 2 else advantages[:, None].expand(rollouts.mask.shape)
+
+    def _aggregated(self, rollouts: Rollouts, mask: Tensor) -> Tensor:
+        if not self.aggregate.reads_rollouts:
+            return self.aggregate(mask)
+        return self.aggregate(mask, rollouts=rollouts.restrict(self.aggregate.needs, type(self.aggregate).__name__))
+
+    def _carried(
+        self, rollouts: Rollouts, taking_part: Rollouts, heard: Tensor, advantages: Tensor, call: PartCalls
+    ) -> dict[str, Tensor]:
+        """Return what regularisers and terms over groups keep for the loss; their statistics go to ``call``."""
         carried: dict[str, Tensor] = {}
         for number, penalty in enumerate(self.regularise):
             slot, name = f"regularise.{number}", type(penalty).__name__
             if isinstance(penalty, StatefulPart):
-                own = state_of(slot, state)
-                statistics[slot] = penalty.statistics(rollouts.restrict(penalty.needs, name), state=own)
-            kept_for_loss = penalty.carry(heard, participants.restrict(penalty.needs, name))
+                own = state_of(slot, call.state)
+                call.statistics[slot] = penalty.statistics(rollouts.restrict(penalty.needs, name), state=own)
+            kept_for_loss = penalty.carry(heard, taking_part.restrict(penalty.needs, name))
             if kept_for_loss is not None:
                 carried[slot] = kept_for_loss
         for number, term in enumerate(self.group_terms()):
-            related = participants.restrict(term.needs, type(term).__name__)
+            related = taking_part.restrict(term.needs, type(term).__name__)
             carried[f"together.{number}"] = term.carry(heard, advantages, related)
-        metrics = batch_metrics(self.weighting, self.advantage, signal, estimated, advantages, known, kept, rollouts)
-        return Prepared(advantages, weights, penalty_weights, statistics, metrics | own_metrics, carried, state)
+        return carried
 
     @torch.no_grad()
     def refine(self, rollouts: Rollouts, prepared: Prepared, policy: PolicyOutputs) -> Prepared:
@@ -268,7 +272,7 @@ class OnlineObjective(OnlineMethod):
         closed = closed.expand(taking_part.shape) & taking_part
         metrics = {
             "clip_fraction": (closed.sum(), tokens),
-            "behaviour_kl": ((gap.exp() - gap - 1).sum(), tokens),
+            "behaviour_kl": (k3(gap).sum(), tokens),
         }
         if "entropies" in policy.extras:
             metrics["entropy"] = (masked(policy.extras["entropies"], taking_part).sum(), tokens)

@@ -11,6 +11,22 @@ from torch import Tensor
 from prefopt.online.slots import Gate
 
 
+def clipped(ratio: Tensor, advantages: Tensor, least: float | Tensor, most: float | Tensor) -> Tensor:
+    """Return ``min(rho * A, clip(rho, least, most) * A)``; bounds broadcast."""
+    return torch.minimum(ratio * advantages, ratio.clamp(least, most) * advantages)
+
+
+def beyond(ratio: Tensor, advantages: Tensor, least: float | Tensor, most: float | Tensor) -> Tensor:
+    """Return bool: where `clipped` has no gradient, ``A > 0`` and ``rho > most`` or ``A < 0`` and ``rho < least``."""
+    return ((advantages > 0) & (ratio > most)) | ((advantages < 0) & (ratio < least))
+
+
+def check_width(low: float, high: float) -> None:
+    """Raise ``ValueError`` unless a clip from ``1 - low`` to ``1 + high`` is one of ratios."""
+    if not (0 <= low <= 1 and high >= 0):
+        raise ValueError(f"clip needs 0 <= low <= 1 and high >= 0, not low = {low}, high = {high}")
+
+
 @dataclass(frozen=True)
 class Clip(Gate):
     """``min(rho * A, clip(rho, 1 - low, 1 + high) * A)``.
@@ -28,13 +44,12 @@ class Clip(Gate):
     arxiv: ClassVar[str] = "1707.06347"
 
     def __post_init__(self) -> None:
-        if not (0 <= self.low <= 1 and self.high >= 0):
-            raise ValueError(f"clip needs 0 <= low <= 1 and high >= 0, not low = {self.low}, high = {self.high}")
+        check_width(self.low, self.high)
 
     def __call__(self, ratio: Tensor, advantages: Tensor, logps: Tensor) -> Tensor:
         """Return ``(B, T)``."""
-        return torch.minimum(ratio * advantages, ratio.clamp(1 - self.low, 1 + self.high) * advantages)
+        return clipped(ratio, advantages, 1 - self.low, 1 + self.high)
 
     def closed(self, ratio: Tensor, advantages: Tensor) -> Tensor:
         """Return bool ``(B, T)``: tokens without gradient."""
-        return ((advantages > 0) & (ratio > 1 + self.high)) | ((advantages < 0) & (ratio < 1 - self.low))
+        return beyond(ratio, advantages, 1 - self.low, 1 + self.high)

@@ -8,7 +8,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from prefopt.online.gate.clip import beyond, check_width, clipped
 from prefopt.online.slots import Gate
+
+
+def dual_clipped(
+    ratio: Tensor, advantages: Tensor, least: float | Tensor, most: float | Tensor, bound: float
+) -> Tensor:
+    """Return the clipped surrogate ``s``, and ``max(s, bound * A)`` where ``A < 0``."""
+    surrogate = clipped(ratio, advantages, least, most)
+    return torch.where(advantages < 0, torch.maximum(surrogate, bound * advantages), surrogate)
 
 
 @dataclass(frozen=True)
@@ -34,17 +43,15 @@ class DualClip(Gate):
     arxiv: ClassVar[str] = "1912.09729"
 
     def __post_init__(self) -> None:
-        if not (0 <= self.low <= 1 and self.high >= 0):
-            raise ValueError(f"clip needs 0 <= low <= 1 and high >= 0, not low = {self.low}, high = {self.high}")
+        check_width(self.low, self.high)
         if self.bound <= 1 + self.high:
             raise ValueError(f"bound must exceed 1 + high = {1 + self.high:g}, not {self.bound}")
 
     def __call__(self, ratio: Tensor, advantages: Tensor, logps: Tensor) -> Tensor:
         """Return ``(B, T)``."""
-        clipped = torch.minimum(ratio * advantages, ratio.clamp(1 - self.low, 1 + self.high) * advantages)
-        return torch.where(advantages < 0, torch.maximum(clipped, self.bound * advantages), clipped)
+        return dual_clipped(ratio, advantages, 1 - self.low, 1 + self.high, self.bound)
 
     def closed(self, ratio: Tensor, advantages: Tensor) -> Tensor:
         """Return bool ``(B, T)``: tokens without gradient."""
-        negative = (advantages < 0) & ((ratio < 1 - self.low) | (ratio > self.bound))
-        return ((advantages > 0) & (ratio > 1 + self.high)) | negative
+        outlier = (advantages < 0) & (ratio > self.bound)
+        return beyond(ratio, advantages, 1 - self.low, 1 + self.high) | outlier

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from prefopt.batch import PolicyOutputs, Rollouts
 from prefopt.online.entropy_score import EntropyScale
+from prefopt.online.gate.clip import beyond
+from prefopt.online.gate.dual_clip import dual_clipped
 from prefopt.online.slots import Gate, Scope
 
 
@@ -71,11 +73,9 @@ class EntropyScoredClip(Gate):
         """Return ``(B, T)``; ``surveyed`` is ``h`` ``(B, T)``."""
         low, high = self._bounds(surveyed)
         moved = self.redistributed(ratio, advantages, surveyed)
-        clipped = torch.minimum(ratio * moved, torch.maximum(torch.minimum(ratio, 1 + high), 1 - low) * moved)
-        return torch.where(moved < 0, torch.maximum(clipped, self.bound * moved), clipped)
+        return dual_clipped(ratio, moved, 1 - low, 1 + high, self.bound)
 
     def closed(self, ratio: Tensor, advantages: Tensor, *, surveyed: Tensor) -> Tensor:
         """Return bool ``(B, T)``: tokens without gradient."""
         low, high = self._bounds(surveyed)
-        negative = (advantages < 0) & ((ratio < 1 - low) | (ratio > self.bound))
-        return ((advantages > 0) & (ratio > 1 + high)) | negative
+        return beyond(ratio, advantages, 1 - low, 1 + high) | ((advantages < 0) & (ratio > self.bound))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prefopt.batch import PolicyOutputs, Rollouts
+from prefopt.online.gate.clip import beyond, clipped
 from prefopt.online.second_moment import harmful, squared_log_ratios
 from prefopt.online.slots import Gate, Scope
 
@@ -54,9 +55,9 @@ class SecondMomentClip(Gate):
     def __call__(self, ratio: Tensor, advantages: Tensor, logps: Tensor, *, surveyed: Tensor) -> Tensor:
         """Return ``(B, T)``; ``surveyed`` ``(B, 1)``."""
         low, high = self._bounds(surveyed)
-        return torch.minimum(ratio * advantages, ratio.clamp(low, high) * advantages)
+        return clipped(ratio, advantages, low, high)
 
     def closed(self, ratio: Tensor, advantages: Tensor, *, surveyed: Tensor) -> Tensor:
         """Return bool ``(B, T)``: tokens without gradient."""
         low, high = self._bounds(surveyed)
-        return ((advantages > 0) & (ratio > high)) | ((advantages < 0) & (ratio < low))
+        return beyond(ratio, advantages, low, high)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prefopt.online.choice import check_choice
+from prefopt.online.gate.clip import beyond
 from prefopt.online.slots import Gate
 
 Measure = Literal["policy", "behaviour", "one"]
@@ -43,6 +44,5 @@ class UnifiedEstimator(Gate):
 
     def closed(self, ratio: Tensor, advantages: Tensor) -> Tensor:
         """Return bool ``(B, T)``: tokens whose gradient the clip stops."""
-        above = ratio > 1 + (torch.inf if self.high is None else self.high)
-        below = ratio < 1 - (torch.inf if self.low is None else self.low)
-        return ((advantages > 0) & above) | ((advantages < 0) & below)
+        low, high = (torch.inf if width is None else width for width in (self.low, self.high))
+        return beyond(ratio, advantages, 1 - low, 1 + high)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from prefopt.batch import PolicyOutputs, Rollouts
+from prefopt.online.k3 import k3
 from prefopt.online.slots import Regulariser, masked
 
 
@@ -27,4 +28,4 @@ class BehaviourKL(Regulariser):
         """Return ``(B, T)``."""
         # Beyond 80 the exponential would be infinite in float32, and 0 * inf its gradient; the bound holds long before.
         gap = masked(rollouts.logps - policy.logps, rollouts.mask).clamp(max=80)
-        return self.beta * (gap.exp() - gap - 1).clamp(max=self.bound)
+        return self.beta * k3(gap).clamp(max=self.bound)

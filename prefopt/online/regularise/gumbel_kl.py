@@ -10,6 +10,7 @@ from torch import Tensor
 
 from prefopt.batch import PolicyOutputs, Rollouts
 from prefopt.online.gumbel import soft_log_ratio, soft_positions
+from prefopt.online.k3 import k3
 from prefopt.online.slots import Regulariser, masked
 
 
@@ -37,4 +38,4 @@ class GumbelKL(Regulariser):
         own, reference = policy.extras["soft_logps"].to(values), extras["ref_soft_logps"].to(values)
         ordinary = masked(extras["ref_logps"] - policy.logps, rollouts.mask & ~soft)
         gap = torch.where(soft, soft_log_ratio(reference, own, values, soft, self.joint), ordinary)
-        return self.beta * (gap.exp() - gap - 1)
+        return self.beta * k3(gap)

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from prefopt.batch import PolicyOutputs, Rollouts
+from prefopt.online.k3 import k3
 from prefopt.online.slots import Regulariser, masked
 
 
@@ -32,5 +33,5 @@ class KL(Regulariser):
     def __call__(self, policy: PolicyOutputs, rollouts: Rollouts, ratio: Tensor, advantages: Tensor) -> Tensor:
         """Return ``(B, T)``."""
         gap = masked(rollouts.extras["ref_logps"] - policy.logps, rollouts.mask)
-        penalty = self.beta * (gap.exp() - gap - 1)
+        penalty = self.beta * k3(gap)
         return penalty * ratio if self.importance_corrected else penalty

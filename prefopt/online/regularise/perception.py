@@ -11,6 +11,7 @@ from torch import Tensor
 
 from prefopt.batch import PolicyOutputs, Rollouts
 from prefopt.composition import State
+from prefopt.online.k3 import k3
 from prefopt.online.slots import Regulariser, masked
 from prefopt.online.step_count import StepCount
 
@@ -45,7 +46,7 @@ class Perception(Regulariser, StepCount):
     ) -> Tensor:
         """Return ``(B, T)``; without a state, as at step 0."""
         gap = masked(policy.extras["degraded_logps"].detach() - policy.logps, rollouts.mask).clamp(-20, 20)
-        return -self.coefficient(state or self.init_state()) * (gap.exp() - gap - 1).clamp(-10, 10)
+        return -self.coefficient(state or self.init_state()) * k3(gap).clamp(-10, 10)
 
     def coefficient(self, state: Mapping[str, Tensor]) -> float:
         """Return ``gamma_s``."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from prefopt.batch import Rollouts
 from prefopt.online.choice import check_choice
+from prefopt.online.k3 import k3
 from prefopt.online.sampler_gap import Level, effective_sample_size, normalised, sampler_gap, sampler_ratio
 from prefopt.online.slots import Metrics, TokenWeight, masked
 
@@ -60,6 +61,6 @@ class SamplerImportance(TokenWeight):
         gap, tokens = sampler_gap(rollouts), rollouts.mask.sum()
         return {
             "sampler_gap": (gap.sum(), tokens),
-            "sampler_kl": (masked(gap.exp() - gap - 1, rollouts.mask).sum(), tokens),
+            "sampler_kl": (masked(k3(gap), rollouts.mask).sum(), tokens),
             "sampler_effective_size": (effective_sample_size(weights, rollouts.mask), torch.ones(())),
         }

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from prefopt.batch import Rollouts
 from prefopt.online.choice import check_choice
+from prefopt.online.k3 import k3
 from prefopt.online.sampler_gap import sampler_gap
 from prefopt.online.slots import TokenWeight, masked
 
@@ -59,7 +60,7 @@ class SamplerRejection(TokenWeight):
     def divergence(self, rollouts: Rollouts) -> Tensor:
         """Return ``s``: ``(B, T)``, or ``(B, 1)`` for a completion."""
         gap = sampler_gap(rollouts)
-        measures = {"k1": -gap, "k2": gap**2 / 2, "k3": gap.exp() - gap - 1}
+        measures = {"k1": -gap, "k2": gap**2 / 2, "k3": k3(gap)}
         values = masked(measures[self.measure], rollouts.mask)
         if self.pooling == "token":
             return values

@@ -25,7 +25,11 @@ def egsw(
     clip_high: float = 0.2,
     beta: float = 0.0,
 ) -> OnlineObjective:
-    """GRPO whose completions are weighted by a softmax of advantage and entropy instead of evenly."""
+    """GRPO whose completions are weighted by a softmax of advantage and entropy instead of evenly.
+
+    ``alpha`` and ``temperature``, which the paper tunes, are our choice; that the weights take the place of 1/G, and
+    carry no gradient, is reconstructed.
+    """
     return OnlineObjective(
         token_weight=(EntropySoftmax(alpha, temperature, level),),
         gate=Clip(clip_low, clip_high),

@@ -27,7 +27,11 @@ def pro_grpo(
     ddof: int = 1,
     eps: float = 1e-6,
 ) -> OnlineObjective:
-    """GRPO plus the gap between the prompt's confidence and the completion's, over their least likely tokens."""
+    """GRPO plus the gap between the prompt's confidence and the completion's, over their least likely tokens.
+
+    The prompt's confidence is reconstructed by analogy, and ``alpha`` is our choice. Accounts of the paper differ on
+    whether solved groups and wrong completions get the term; here they do, unless ``skip_solved``, ``only_correct``.
+    """
     return OnlineObjective(
         advantage=GroupNormalised(ddof, eps),
         adjust=(ConfidenceGap(alpha, share, skip_solved, only_correct),),

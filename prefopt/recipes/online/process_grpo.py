@@ -19,7 +19,10 @@ from prefopt.recipes.registry import recipe
 def process_grpo(
     clip_low: float = 0.2, clip_high: float = 0.2, beta: float = 0.0, ddof: int = 1, eps: float = 1e-6
 ) -> OnlineObjective:
-    """GRPO on step rewards: z-scores over all steps of the group, summed over the steps to come."""
+    """GRPO on step rewards: z-scores over all steps of the group, summed over the steps to come.
+
+    As the paper is commonly read; kind and eps of the deviation are those of GRPO's implementations.
+    """
     return OnlineObjective(
         advantage=StepNormalised(ddof, eps), gate=Clip(clip_low, clip_high), regularise=kl_penalty(beta)
     )

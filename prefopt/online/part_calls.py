@@ -1,0 +1,35 @@
+"""Parts called with what they declared, and what comes of it beside their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from prefopt.batch import Rollouts
+from prefopt.composition import StatefulPart, state_of
+from prefopt.online.slots import Metrics
+
+
+class PartCalls:
+    """Calls parts for one generation batch; keeps the statistics of stateful ones, and metrics.
+
+    Attributes:
+        state: of the objective, from which each stateful part is given its own.
+        statistics: what stateful parts advance their state with, keyed by slot.
+        metrics: figures of the batch that parts reported.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        self.state = state
+        self.statistics: dict[str, Mapping[str, Tensor]] = {}
+        self.metrics: Metrics = {}
+
+    def __call__(self, slot: str, part: Any, *inputs: Any, rows: Rollouts) -> Tensor:
+        """Return ``part(*inputs, rows)``, with ``rows`` restricted to its needs and its state where it has one."""
+        arguments = (*inputs, rows.restrict(part.needs, type(part).__name__))
+        if not isinstance(part, StatefulPart):
+            return part(*arguments)
+        result, self.statistics[slot] = part.evaluate(*arguments, state=state_of(slot, self.state))
+        return result
