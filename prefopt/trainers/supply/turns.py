@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EVERY_TURN = "every_turn"
 """Tokens of the policy, while ``tool_mask`` keeps those of one turn."""
+MISSING = "turn_is_missing"
 CORRECTION = "turn_correction"
 
 
@@ -45,8 +46,13 @@ class Turns(TrainerCallback):
     def before_step(self) -> None:
         """Begin a pass, where the next micro-batch is the first of one."""
         trainer, steps = self.trainer, self.trainer.args.steps_per_generation
-        if trainer.mode == "train" and trainer.micro_step % steps == 0:
-            self._begin(trainer.micro_step // steps % trainer.num_iterations, trainer.buffer or [])
+        if trainer.mode == "eval":
+            return
+        parts = trainer.buffer or []
+        if trainer.micro_step % steps == 0:
+            self._begin(trainer.micro_step // steps % trainer.num_iterations, parts)
+        # From the batch, as a resumed run may start within a pass.
+        self.empty = bool(parts[0][MISSING].all())
 
     def _begin(self, number: int, parts: list[dict[str, Any]]) -> None:
         """Put what pass ``number``, from 0 on, learns from into this process's micro-batches."""
@@ -66,12 +72,12 @@ class Turns(TrainerCallback):
         if 0 < number <= len(passes):
             learned = passes[number - 1][1].mask
             correction = advanced(correction, turn_ratio(rows.logps, now, learned))
-        self.empty = number >= len(passes)
-        turn = replace(rows, mask=torch.zeros_like(rows.mask)) if self.empty else passes[number][1]
+        empty = number >= len(passes)
+        turn = replace(rows, mask=torch.zeros_like(rows.mask)) if empty else passes[number][1]
         prepared = objective.prepare(
             objective.at_turn(turn, now, correction), on_device(trainer.objective_state, now.device)
         )
-        if not self.empty:
+        if not empty:
             trainer.statistics = {slot: dict(values) for slot, values in prepared.statistics.items()}
         first = trainer.accelerator.process_index * sum(sizes)
         for part, logps, size in zip(parts, own, sizes, strict=True):
@@ -80,6 +86,7 @@ class Turns(TrainerCallback):
             sampled = part.get("importance_sampling_ratio", 1.0)
             part |= {"advantages": mine.advantages, "weights": mine.weights * sampled}
             part |= {"penalty_weights": mine.penalty_weights, "old_per_token_logps": logps}
+            part[MISSING] = torch.full((size,), empty)
             part |= {"tool_mask": turn.mask[place].long(), EXTRA + CORRECTION: correction[place]}
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

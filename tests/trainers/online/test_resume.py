@@ -56,6 +56,14 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "soft thoughts": {"recipe": "soft_grpo", "soft_tokens": 2, "steps_per_generation": 2, "save_steps": 3},
     "candidates drawn in the loss": {"recipe": "intro", "answer_prompt": "answer", "save_steps": 3},
+    "turn by turn, inside a pass": {
+        "recipe": "seeupo",
+        "steps": "regex:(?<=.)(?=.)",
+        "num_iterations": 3,
+        "steps_per_generation": 2,
+        "save_steps": 3,
+    },
+    "hints": {"recipe": "adhint", "reference_answer": "answer", "steps_per_generation": 2, "save_steps": 3},
     "whole groups": {"recipe": "gvpo", "steps_per_generation": 2, "save_steps": 3},
     "with state": {"recipe": {"recipe": "reinforce", "baseline_momentum": 0.9}, "save_steps": 3},
     "with state, inside": {
