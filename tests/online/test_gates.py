@@ -9,6 +9,7 @@ import torch
 
 from prefopt.batch import PolicyOutputs, Prepared, Rollouts
 from prefopt.online.gate import CISPO, SAPO, Clip
+from prefopt.online.gate.clip import beyond, clipped
 from prefopt.online.objective import OnlineObjective
 from prefopt.online.ratio import SequenceRatio
 from prefopt.online.regularise import KL
@@ -124,3 +125,12 @@ def test_impossible_settings_are_refused(make, message):
     """A ratio is never below 0; a cap or temperature of 0 would leave no gradient."""
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_bounds_of_a_clip_may_differ_from_token_to_token():
+    """Ratios 1.5, A = 2: cut at 1.2 gives 2.4, at 2 it is 3 and open. A = -2 and ratio .5: cut at .8 gives -1.6."""
+    ratio, advantages = torch.tensor([[1.5, 1.5, 0.5]]), torch.tensor([[2.0, 2.0, -2.0]])
+    least, most = torch.tensor([[0.8, 0.8, 0.8]]), torch.tensor([[1.2, 2.0, 1.2]])
+    assert clipped(ratio, advantages, least, most)[0].tolist() == pytest.approx([2.4, 3.0, -1.6])
+    assert beyond(ratio, advantages, least, most).tolist() == [[True, False, True]]
+    assert clipped(ratio, advantages, 0.8, 1.2)[0].tolist() == pytest.approx([2.4, 2.4, -1.6])
