@@ -30,6 +30,7 @@ RECIPES: dict[str, Any] = {
     "prompts": "pro_grpo",
     "told": "intro",
     "cuts": "segment_chain",
+    "turns": "seeupo",
     "raises": "grpo",
     "non_finite": "grpo",
 }
@@ -40,6 +41,11 @@ def fails_on_rank_1(prompts: Any, completions: Any, completion_ids: list[list[in
     if torch.distributed.is_initialized() and torch.distributed.get_rank() == 1:
         raise RuntimeError("only here")
     return token_mean(prompts, completions, completion_ids)
+
+
+def two_tokens_a_turn(prompts: Any, completions: Any, completion_ids: list[list[int]], **_: Any) -> list[list[int]]:
+    """Completions of 2 to 5 tokens have one to three turns."""
+    return [[place // 2 for place in range(len(ids))] for ids in completion_ids]
 
 
 SOURCES: dict[str, Any] = {"raises": [fails_on_rank_1, short], "suite": [LengthSuite(ragged=True)]}
@@ -53,6 +59,7 @@ SETTINGS: dict[str, Any] = {
     "demonstrations": {"demonstration": "answer"},
     "told": {"answer_prompt": "answer"},
     "cuts": {"continuations": 2},
+    "turns": {"inputs": {"turn_ids": two_tokens_a_turn}, "num_iterations": 3},
 }
 
 

@@ -54,6 +54,7 @@ def result(folder: Path) -> dict[str, Any]:
         "demonstrations",
         "spread",
         "prompts",
+        "turns",
     ],
 )
 def test_same_losses(case: str, two: Path, tmp_path: Path) -> None:
