@@ -12,7 +12,7 @@ ALLOWED: dict[str, str] = {
     "files": (
         "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 close close_range dup "
         "dup2 dup3 pipe pipe2 lseek open openat fstat stat lstat newfstatat statx access faccessat "
-        "faccessat2 readlink readlinkat getcwd chdir fchdir getdents getdents64 statfs fstatfs fsync "
+        "faccessat2 getcwd chdir fchdir getdents getdents64 statfs fstatfs fsync "
         "fdatasync fadvise64 sendfile umask"
     ),
     # Address space.
@@ -89,12 +89,12 @@ DENIED: dict[str, str] = {
         "syslog settimeofday clock_settime adjtimex clock_adjtime sethostname setdomainname nfsservctl "
         "vhangup landlock_create_ruleset landlock_add_rule landlock_restrict_self"
     ),
-    # Change files without writing to them, which Landlock does not see.
+    # Change files without writing to them, or read where a link leads, which Landlock does not see.
     "no_metadata": (
         "chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes utimensat futimesat "
         "setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr truncate ftruncate fallocate "
         "rename renameat renameat2 link linkat symlink symlinkat unlink unlinkat mkdir mkdirat rmdir "
-        "mknod mknodat creat"
+        "mknod mknodat creat readlink readlinkat"
     ),
     # Hold memory or messages that no limit of this program counts.
     "no_hidden_memory": (

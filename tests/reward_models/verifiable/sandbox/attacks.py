@@ -102,6 +102,7 @@ def baited() -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as listener:
         secret, target = Path(folder, "secret"), Path(folder, "target")
         secret.write_text("secret")
+        os.symlink("a name that nobody should see", link := Path(folder, "link"))
         os.chmod(folder, 0o777)
         os.chmod(secret, 0o666)
         if os.geteuid() == 0:
@@ -114,6 +115,7 @@ def baited() -> Iterator[dict[str, Any]]:
             "secret": str(secret),
             "target": str(target),
             "folder": folder,
+            "link": str(link),
             "port": listener.getsockname()[1],
             "parent": os.getpid(),
             "numbers": numbers(os.uname().machine),
@@ -124,7 +126,7 @@ def baited() -> Iterator[dict[str, Any]]:
         after = os.stat(secret)
         bait["changed"] = (
             secret.read_text() != "secret"
-            or sorted(os.listdir(folder)) != ["secret"]
+            or sorted(os.listdir(folder)) != ["link", "secret"]
             or (before.st_mode, before.st_uid, before.st_mtime_ns) != (after.st_mode, after.st_uid, after.st_mtime_ns)
         )
 
@@ -349,6 +351,7 @@ ATTACKS: dict[str, Attack] = {
         lambda o: o.answer == ["EPERM", "EPERM"],
         both("no_signals"),
     ),
+    "read_where_a_link_leads": Attack("tell(tried(os.readlink, bait['link']))", answers("EPERM"), both("no_metadata")),
     "see_processes": Attack(
         "tell(tried(os.getpgid, bait['parent']))", answers("ESRCH"), {"bwrap": "process_namespace"}
     ),
