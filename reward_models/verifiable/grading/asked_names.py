@@ -128,7 +128,9 @@ def with_tools(cases: Mapping[int, AssertCase | CheckCase], setup: str) -> str:
         free = _free(case.source) - bound
         entry = {case.entry_point} if isinstance(case, CheckCase) else set()
         for name in free - entry - {asked}:
-            used.setdefault(name, []).append(free - modules - TOOL_MODULES.keys() | entry | {asked} - {None})
+            used.setdefault(name, []).append(
+                (free - modules - TOOL_MODULES.keys()) | entry | ({asked} if asked else set())
+            )
     lines = [f"from {TOOL_MODULES[name]} import {name}\n" for name in sorted(used) if name in TOOL_MODULES]
     # Where a test names nothing else, it is the program's own thing of that name that is tested.
     lines += [f"import {name}\n" for name in sorted(modules & used.keys() - TOOL_MODULES.keys()) if all(used[name])]
@@ -169,7 +171,7 @@ def names_of(cases: Mapping[int, AssertCase | CheckCase], setup: str) -> dict[in
     Raises:
         UnreadableTestError: test code that is no Python.
     """
-    known = (BUILTINS | _bound(tree_of(setup)) | ABSENT) - {asked_for(cases, setup)}
+    known = {*BUILTINS, *ABSENT, *_bound(tree_of(setup))} - {asked_for(cases, setup)}
     return {
         index: sorted((_free(case.source) - known) | ({case.entry_point} if isinstance(case, CheckCase) else set()))
         for index, case in cases.items()

@@ -59,7 +59,7 @@ def run(setup: str, source: str, entry_point: str | None, names: list[str]) -> t
     try:
         known = prepare(setup)
         # The function that is tested is never the setup's own.
-        known.pop(entry_point, None)
+        known.pop(entry_point or "", None)
         found = look_up(names)
         known |= {name: value for name, value in found.items() if name == entry_point or name not in known}
         # A builtin that is asked for is the task's function: the real one shall not pass for it.
