@@ -46,6 +46,7 @@ def print_page(facts: dict[str, Any], full: bool = False) -> None:
 def _print_composition(console: Console, facts: dict[str, Any], full: bool) -> None:
     differs = facts["differs_from"]
     own = f"differs from {differs} in {', '.join(facts['slots'])}" if differs else ""
+    own = "the baseline of its kind" if facts["baseline"] else own
     _headed(console, "Composition", own)
     told = [part for part in facts["composition"] if full or part["own"] or not differs]
     said: set[str] = set()
