@@ -20,8 +20,8 @@ from prefopt.recipes.registry import recipe
 def adhint(clip_low: float = 0.2, clip_high: float = 0.2, beta: float = 0.0) -> OnlineObjective:
     """GRPO over unaided and hinted completions, judged apart and weighted by difficulty; hints count less.
 
-    This is the loss; `prefopt.online.hints.hint_ratio` says how long a hint is. How entropies damp a hint's tokens, and
-    how difficulties reweight, is reconstructed from a description in words.
+    `prefopt.online.hints.hint_ratio` says how long a hint is; online training draws them from `reference_answer`. How
+    entropies damp a hint's tokens, and how difficulties reweight, is reconstructed from a description in words.
     """
     return OnlineObjective(
         advantage=HintedSets(),

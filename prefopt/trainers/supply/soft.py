@@ -123,6 +123,10 @@ def check_soft(objective: OnlineMethod, config: OnlineConfig, other: Mapping[str
         )
     if config.mask_truncated_completions:
         raise UserError("soft thoughts do not go with mask_truncated_completions, which hides them; leave one out")
+    plain = {"top_p": 1.0, "top_k": 0, "min_p": None, "repetition_penalty": 1.0}
+    for name, value in plain.items():
+        if getattr(config, name) != value or name in (config.generation_kwargs or {}):
+            raise UserError(f"{name} does not act where thoughts are soft: answers are drawn from the whole policy")
     several = [name for name in ("tools", "environment_factory", "rollout_func") if other.get(name) is not None]
     if config.use_vllm or config.use_transformers_continuous_batching or several:
         with_what = several[0] if several else "an engine"

@@ -543,6 +543,7 @@ def test_soft_thoughts(tmp_path: Path) -> None:
     [
         ({"recipe": "grpo", "soft_tokens": 2}, "no part of the recipe reads soft thoughts"),
         ({"recipe": "soft_grpo"}, r"GumbelRatio needs 'policy.soft_logps': which come with soft thoughts: set"),
+        ({"recipe": "soft_grpo", "soft_tokens": 2, "top_p": 0.9}, "top_p does not act where thoughts are soft"),
         ({"recipe": "soft_grpo", "soft_tokens": 6}, "soft_tokens=6 leaves nothing of max_completion_length=6"),
         ({"recipe": "soft_grpo", "soft_tokens": 2, "fixed": True}, "which rollout_func does not do"),
         ({"recipe": "calibrl"}, "'expert_logps': which come with demonstrations: set `demonstration: COLUMN`"),
