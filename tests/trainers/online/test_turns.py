@@ -14,7 +14,8 @@ from prefopt.errors import UserError
 from prefopt.online.objective import OnlineObjective
 from prefopt.trainers.supply.turns import Turns
 from tests.tiny import tiny_llama
-from tests.trainers.online.support import furthest, token_mean, trainer, weights
+from tests.trainers.online import support
+from tests.trainers.online.support import fixed_rollouts, furthest, token_mean, trainer, weights
 
 RATE = 0.1
 
@@ -188,3 +189,30 @@ def test_more_turns_than_passes(tmp_path: Path) -> None:
     """Three turns, two iterations: said when the first such batch arrives."""
     with pytest.raises(UserError, match=r"a completion has 3 turns, and num_iterations=2"):
         turnwise(tmp_path, num_iterations=2).train()
+
+
+def test_turns_between_answers_of_an_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second token is the environment's: turn 0 is the first, turn 1 all behind it, and it is learned first.
+
+    Completions of 2 to 5 tokens: those of 2 have one turn.
+    """
+
+    def answered(asked: list[str], run: Any) -> dict[str, Any]:
+        found = fixed_rollouts(asked, run)
+        return found | {"env_mask": [[int(place != 1) for place in range(len(ids))] for ids in found["completion_ids"]]}
+
+    monkeypatch.setattr(support, "fixed_rollouts", answered)
+    run, seen = turnwise(tmp_path, inputs={}, num_iterations=2, max_steps=2), []
+    begin = run.turns._begin
+
+    def watched(number: int, parts: list[dict[str, Any]]) -> None:
+        begin(number, parts)
+        seen.append({name: parts[0][name].clone() for name in ("tool_mask", "completion_mask", "weights")})
+
+    run.turns._begin = watched
+    run.train()
+    place = torch.arange(seen[0]["completion_mask"].shape[1])
+    for one, turn in zip(seen, (place > 1, place < 1), strict=True):
+        assert torch.equal(one["tool_mask"].bool(), one["completion_mask"].bool() & turn)
+        assert torch.equal(one["weights"] > 0, one["tool_mask"].bool())
+    assert sorted(seen[0]["tool_mask"].sum(1).tolist()) == [0, 0, 1, 1, 2, 2, 3, 3]
