@@ -93,6 +93,7 @@ ALLOWED: dict[str, Callable[[Any], Any]] = {
     "bool": bool,
     "str": str,
     "repr": repr,
+    "callable": callable,
 }
 
 

@@ -12,6 +12,7 @@ import sys
 from posix import _exit
 from typing import Any
 
+from reward_models.verifiable.grading.inside.abilities import tell_the_truth
 from reward_models.verifiable.grading.inside.channel import receive, send
 from reward_models.verifiable.grading.inside.codec import decode
 from reward_models.verifiable.grading.inside.remote_object import (
@@ -81,6 +82,7 @@ def main() -> None:
     request = decode(receive())
     send('["ready"]')
     sys.modules["solution"] = Solution("solution")
+    tell_the_truth()
     for token, source, entry_point, names in request["cases"]:
         send(verdict(token, *run(request["setup"], source, entry_point, names)))
     _exit(0)

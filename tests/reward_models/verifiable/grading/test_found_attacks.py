@@ -160,3 +160,27 @@ def test_words_that_are_the_tasks_own(code: str, source: str) -> None:
 def test_does_not_define_which_of_two_builtins() -> None:
     """Nothing says whether ``max`` or ``min`` is asked for: no verdict, neither for a right program nor for none."""
     assert run("pass\n", [AssertCase("assert max([1, 2]) == min([2, 3])")]).cells == (None,)
+
+
+@pytest.mark.parametrize("tier", CONFINED)
+@pytest.mark.parametrize(
+    ("code", "source", "cell"),
+    [
+        ("def make(n):\n    return object()\n", "assert callable(make(3))", False),
+        ("def make(n):\n    return object()\n", "assert hasattr(make(3), '__iter__')", False),
+        ("def make(n):\n    return object()\n", "assert not hasattr(make(3), 'n')", True),
+        (
+            "def make(n):\n    return object()\n",
+            "import collections.abc as c\nassert isinstance(make(3), c.Iterable)",
+            None,
+        ),
+        ("def make(n):\n    return object()\n", "assert isinstance(make(3), int)", False),
+        ("def make(n):\n    return lambda x: x + n\n", "assert callable(make(3)) and make(3)(4) == 7", True),
+        ("def make(n):\n    return lambda x: x + n\n", "assert isinstance(make(3)(4), int)", True),
+    ],
+)
+def test_a_stand_in_has_the_abilities_of_what_it_stands_for(
+    code: str, source: str, cell: bool | None, tier: str
+) -> None:
+    """An object without methods is neither callable nor iterable, whatever its stand-in looks like; a closure is."""
+    assert run(code, [AssertCase(source)], tier=tier).cells == (cell,)
