@@ -30,6 +30,7 @@ RECORD = "average.json"
 IGNORED = frozenset({"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "pad_token_id"})
 COPIED = ("config.json", "generation_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer*",
           "vocab*", "merges.txt", "*.model", "chat_template*", HEAD_INFO, INDEX)  # fmt: skip
+CODE = (".py", ".pyc", ".so")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "spiece.model", "tokenizer.model", "vocab.json", "merges.txt")
 
 
@@ -177,6 +178,8 @@ def _content(file: Path) -> bytes | None:
 
 def _copy_small_files(source: Path, target: Path) -> None:
     for file in {file for pattern in COPIED for file in source.glob(pattern) if file.is_file()}:
+        if file.suffix in CODE:
+            continue
         shutil.copyfile(file, target / file.name)
     info = read_info(target)
     if info is not None:

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel, AutoTokenizer
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
 from reward_models.errors import ModelError
 from reward_models.folder import quiet
+from reward_models.safe_folder import check_settings, check_weights
 
 PAD = "<|pad|>"
+UNLOADABLE = (OSError, ValueError, RuntimeError, TypeError, AttributeError, KeyError, ImportError, SafetensorError)
 
 
 def locate(name: str | Path) -> Path:
@@ -40,15 +43,14 @@ def load_backbone(name: str | Path, pooling: str | None, dtype: torch.dtype | st
     folder = locate(name)
     if not (folder / "config.json").exists():
         raise ModelError(f"{folder} has no config.json; name a Hugging Face model folder")
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(f"{folder} has no weights (*.safetensors); a model is never started from random weights here")
+    check_weights(folder)
     with quiet():
         try:
             backbone, report = AutoModel.from_pretrained(
-                folder, dtype=dtype, output_loading_info=True, use_safetensors=True
+                folder, dtype=dtype, output_loading_info=True, use_safetensors=True, trust_remote_code=False
             )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ModelError(f"{folder} cannot be loaded: {error}") from error
+        except UNLOADABLE as error:
+            raise ModelError(f"{folder} cannot be loaded: {first_line(error)}") from error
     missing = [key for key in report["missing_keys"] if not (key.startswith("pooler.") and pooling != "pooler")]
     if missing or report.get("mismatched_keys"):
         wrong = sorted(missing) or sorted(map(str, report["mismatched_keys"]))
@@ -68,13 +70,34 @@ def is_encoder(config: Any) -> bool:
 
 
 def load_tokenizer(name: str | Path) -> Any:
-    """Load the folder's tokenizer."""
+    """Load the folder's tokenizer; one that comes with code of its own is refused."""
     folder = locate(name)
     with quiet():
         try:
-            return AutoTokenizer.from_pretrained(folder)
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         except Exception as error:
-            raise ModelError(f"{folder} has no usable tokenizer: {error}") from error
+            raise ModelError(f"{folder} has no usable tokenizer: {first_line(error)}") from error
+
+
+def load_config(folder: Path) -> Any:
+    """Load a model's settings without its weights; an architecture that comes as code is refused.
+
+    Raises:
+        ModelError: no settings that can be read, or what `check_settings` refuses.
+    """
+    check_settings(folder)
+    with quiet():
+        try:
+            return AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        except UNLOADABLE as error:
+            raise ModelError(f"{folder} cannot be loaded: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong, without a library's advice; where the folder brings code, that it is never run."""
+    if "trust_remote_code" in str(error):
+        return "it needs code that comes with it, which is never run here; use an architecture of transformers"
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
 def ensure_pad_token(tokenizer: Any, backbone: Any) -> None:

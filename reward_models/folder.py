@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
@@ -127,7 +127,7 @@ def read_trunk(folder: Path, size: int) -> Trunk:
     trunk = Trunk(size)
     try:
         trunk.load_state_dict(load_file(folder / TRUNK))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise ModelError(f"{folder / TRUNK} does not fit the model: {error}") from error
     return trunk
 
@@ -141,7 +141,10 @@ def read_goal(folder: Path, size: int) -> Tensor | None:
     """Read what `write_goal` wrote; None where there is none. Raises ``ModelError`` for one of another size."""
     if not (folder / GOAL).exists():
         return None
-    goal: Tensor = load_file(folder / GOAL)["goal"]
+    try:
+        goal: Tensor = load_file(folder / GOAL)["goal"]
+    except (KeyError, SafetensorError) as error:
+        raise ModelError(f"{folder / GOAL} is damaged: {error}") from error
     if goal.shape != (size,):
         raise ModelError(f"{folder / GOAL} has shape {tuple(goal.shape)}, the model's states have {size} numbers")
     return goal
@@ -166,9 +169,12 @@ def read_head(folder: Path, name: str) -> Tensor:
     files = [folder / HEAD_WEIGHTS, *sorted(folder.glob("model*.safetensors"))]
     for file in files:
         if file.exists():
-            with safe_open(file, framework="pt") as handle:
-                if name in handle.keys():  # noqa: SIM118 (a safetensors handle is no mapping)
-                    return handle.get_tensor(name)
+            try:
+                with safe_open(file, framework="pt") as handle:
+                    if name in handle.keys():  # noqa: SIM118 (a safetensors handle is no mapping)
+                        return handle.get_tensor(name)
+            except SafetensorError as error:
+                raise ModelError(f"{file} is damaged, or no safetensors file: {error}") from error
     raise ModelError(
         f"{folder} holds no reward head (no tensor '{name}' in {HEAD_WEIGHTS} or model*.safetensors). A plain language "
         "model is a backbone: train it with `prefopt train-reward`, or start from RewardModel.from_backbone."
@@ -181,9 +187,12 @@ def read_info(folder: Path) -> dict[str, Any] | None:
     if not file.exists():
         return None
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except ValueError as error:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{file} is not valid JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise ModelError(f"{file} is not valid: expected an object with settings")
+    return found
 
 
 def check_gated(folder: Path) -> None:

@@ -11,13 +11,21 @@ import torch
 from torch import Tensor
 
 from reward_models import folder as layout
-from reward_models.backbones import ensure_pad_token, load_backbone, load_tokenizer, locate
+from reward_models.backbones import (
+    UNLOADABLE,
+    ensure_pad_token,
+    first_line,
+    load_backbone,
+    load_tokenizer,
+    locate,
+)
 from reward_models.errors import ModelError
 from reward_models.heads import RewardHead
 from reward_models.multi_objective.mixture import Mixture
 from reward_models.network import RewardNetwork
 from reward_models.process import StepReading
 from reward_models.reference import ReferenceLayout
+from reward_models.safe_folder import check_adapter, check_weights
 
 Network = TypeVar("Network", bound=RewardNetwork)
 
@@ -29,6 +37,7 @@ def load(kind: type[Network], name: str | Path, dtype: torch.dtype | str, traina
         ModelError: no weights, or no head; heads are never made up here.
     """
     path = locate(name)
+    (check_adapter if (path / layout.ADAPTER_INFO).exists() else check_weights)(path)
     info = layout.read_info(path) or {}
     tensor = layout.read_head(path, info.get("tensor", "score.weight")).float()
     count = len(tensor)
@@ -51,9 +60,9 @@ def load(kind: type[Network], name: str | Path, dtype: torch.dtype | str, traina
     model.max_length = info.get("max_length")
     model.start = info.get("start")
     if "steps" in info:
-        model.steps = StepReading(**info["steps"])
+        model.steps = _described(StepReading, info["steps"], path)
     if "layout" in info:
-        model.layout = ReferenceLayout(**info["layout"])
+        model.layout = _described(ReferenceLayout, info["layout"], path)
     model.goal = layout.read_goal(path, tensor.shape[1])
     if "mixture" in info:
         model.mixture = Mixture.load(path, info["mixture"])
@@ -97,12 +106,23 @@ def save(model: RewardNetwork, path: Path, state_dict: dict[str, Tensor] | None 
     layout.verify_head(path, name, head)
 
 
+def _described(kind: type[Any], values: Any, path: Path) -> Any:
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path / layout.HEAD_INFO} does not describe a {kind.__name__}: {error}") from error
+
+
 def _load_adapter(path: Path, pooling: str | None, dtype: Any, tokenizer: Any, trainable: bool) -> Any:
     from peft import PeftConfig, PeftModel
 
+    check_adapter(path)
     base = PeftConfig.from_pretrained(str(path)).base_model_name_or_path
     if not base:
         raise ModelError(f"{path / layout.ADAPTER_INFO} names no base model; set base_model_name_or_path")
     backbone = load_backbone(base, pooling, dtype)
     ensure_pad_token(tokenizer, backbone)
-    return PeftModel.from_pretrained(backbone, str(path), is_trainable=trainable)
+    try:
+        return PeftModel.from_pretrained(backbone, str(path), is_trainable=trainable)
+    except UNLOADABLE as error:
+        raise ModelError(f"{path}: the adapter cannot be loaded: {first_line(error)}") from error

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from reward_models.errors import ModelError
 from reward_models.folder import ADAPTER_INFO
+from reward_models.safe_folder import check_weights
 
 PIECE = 1 << 18
 KINDS = {
@@ -60,9 +61,8 @@ class Weights:
                 f"{path} holds an adapter: the mean of products B A is not the product of the means. Train with "
                 "merge_adapter, or merge it first, and average the whole models"
             )
+        check_weights(path)
         files = sorted(path.glob("*.safetensors"))
-        if not files:
-            raise ModelError(f"{path} has no weights (*.safetensors)")
         found: dict[str, Place] = {}
         for file in files:
             header, entries = header_of(file)

@@ -96,12 +96,13 @@ def _options(arguments: Arguments) -> dict[str, Any]:
 
 
 def _load_tokenizer(name: str) -> Any:
-    from transformers import AutoTokenizer
+    from reward_models.backbones import load_tokenizer
+    from reward_models.errors import ModelError
 
     try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--tokenizer {name}: no tokenizer there ({str(error).splitlines()[0]})") from error
+        return load_tokenizer(name)
+    except ModelError as error:
+        raise UserError(f"--tokenizer {name}: no tokenizer there ({error})") from error
 
 
 def _status(reports: Sequence[Report], leaks: Sequence[Leak], strict: bool) -> int:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from reward_models.safe_folder import check_adapter
+
 
 def is_adapted(model: Any) -> bool:
     """Whether the model is a PEFT model."""
@@ -31,7 +33,8 @@ def without_adapter(model: Any) -> Iterator[None]:
 
 
 def with_adapter(base: Any, folder: Path) -> Any:
-    """Return a model under the adapter that a folder holds."""
+    """Return a model under the adapter that a folder holds. Raises ``ModelError`` for one that is no safetensors."""
     from peft import PeftModel
 
+    check_adapter(folder)
     return PeftModel.from_pretrained(base, folder)

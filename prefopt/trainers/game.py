@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoConfig
 
 from prefopt import __version__
 from prefopt.errors import UserError
@@ -40,7 +39,7 @@ from prefopt.trainers.game_pairs import (
 from prefopt.trainers.game_sampling import Sampler, seed_of
 from prefopt.trainers.guided import content, settings_of
 from prefopt.trainers.offline import align_offline
-from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer, prepare_tokenizer
+from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer, policy_config, prepare_tokenizer
 from prefopt.trainers.prompts import check_columns, check_lengths
 from prefopt.trainers.stages import StagedRun
 from reward_models.backbones import position_limit
@@ -268,7 +267,7 @@ def _rows(data: Any, config: GameConfig, judge: Judge, tokenizer: Any, start: Pa
         if column not in rows.column_names:
             raise UserError(f"{reader} reads the column '{column}', which the {name} data does not have; it has "
                             f"{', '.join(rows.column_names)}")  # fmt: skip
-    positions = position_limit(tokenizer, AutoConfig.from_pretrained(start))
+    positions = position_limit(tokenizer, policy_config(start))
     too_long = Path(config.output_dir) / f"quarantine_{name}_length.jsonl"
     found: Dataset = check_lengths(
         rows, tokenizer, positions, config.max_completion_length, config.on_bad_row, too_long

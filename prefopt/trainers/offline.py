@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoConfig, set_seed
+from transformers import set_seed
 
 from prefopt.errors import UserError
 from prefopt.offline import OfflineMethod, OfflineObjective
@@ -25,10 +25,11 @@ from prefopt.trainers.offline_config import OfflineConfig, offline_objective
 from prefopt.trainers.offline_data import loaded, tokenised
 from prefopt.trainers.offline_trainer import OfflineTrainer
 from prefopt.trainers.pair_tokens import PairTokens
-from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer
+from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer, policy_config
 from prefopt.trainers.policy_heads import detach_heads, heads_of
 from prefopt.trainers.response_tokens import ResponseObjective, add_tokens, make_room, response_tokens
 from prefopt.trainers.response_trainer import ResponseTrainer
+from prefopt.trainers.stop_signals import heed_stop_signals
 from prefopt.trainers.token_masks import detach_masks
 from prefopt.trainers.unpaired_trainer import UnpairedTrainer
 
@@ -79,7 +80,7 @@ def align_offline(
     checkpoint = checkpoint_to_resume(resume_from, config.output_dir)
     if isinstance(objective.compares_with, Folder):
         check_policy(objective.compares_with.path)
-    model_config = model.config if in_memory else AutoConfig.from_pretrained(check_policy(model))
+    model_config = model.config if in_memory else policy_config(model)
     tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
     banned = add_tokens(tokenizer, objective, adapter is not None and adapter.use_peft)
     pairs, held_out = (
@@ -94,6 +95,7 @@ def align_offline(
     if adapter is not None and fresh:
         policy = wrap(policy, adapter, task_type="CAUSAL_LM")
     trainer = trainer_of(objective)(policy, config, objective, pairs, held_out, tokenizer, fresh_adapter=fresh, **other)
+    heed_stop_signals(trainer)
     trainer.train(resume_from_checkpoint=checkpoint)
     metrics = {} if held_out is None else trainer.evaluate()
     trained = trainer.accelerator.unwrap_model(trainer.model)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoConfig, set_seed
+from transformers import set_seed
 
 from prefopt import __version__
 from prefopt.errors import UserError
@@ -19,10 +19,11 @@ from prefopt.trainers.compose import choose_objective
 from prefopt.trainers.history import read_history
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.online_trainer import HISTORY, OnlineTrainer
-from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer
+from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer, policy_config
 from prefopt.trainers.prompts import check_columns, check_lengths, check_supplied
 from prefopt.trainers.reward_source import RewardSource
 from prefopt.trainers.sources import read_sources
+from prefopt.trainers.stop_signals import heed_stop_signals
 from prefopt.trainers.supply.checks import check_shape
 from prefopt.trainers.supply.input_settings import read_inputs
 from prefopt.trainers.supply.plan import wanted_columns
@@ -105,7 +106,7 @@ def align_online(
         check_columns(rows, sources, name, skip=rollouts)
         check_supplied(rows, wanted_columns(read_inputs(config.inputs, chosen.needs), config), name)
     tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
-    shape = model.config if in_memory else AutoConfig.from_pretrained(check_policy(model))
+    shape = model.config if in_memory else policy_config(model)
     check_shape(chosen, shape)
     limits = (tokenizer, position_limit(tokenizer, shape), config.max_completion_length, on_bad_row)
     too_long = Path(config.output_dir)
@@ -120,6 +121,7 @@ def align_online(
     own_loading = in_memory or config.model_init_kwargs
     policy = model if own_loading else load_policy(model, dtype)
     trainer = OnlineTrainer(policy, sources, config, prompts, held_out, objective, processing_class=tokenizer, **other)
+    heed_stop_signals(trainer)
     trainer.train(resume_from_checkpoint=checkpoint)
     return _finish(trainer, tokenizer, held_out)
 

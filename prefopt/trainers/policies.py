@@ -9,10 +9,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from prefopt.errors import UserError
-from reward_models.backbones import load_tokenizer, locate, position_limit
+from reward_models.backbones import UNLOADABLE, first_line, load_config, load_tokenizer, locate, position_limit
+from reward_models.errors import ModelError
 from reward_models.folder import quiet
+from reward_models.safe_folder import check_weights
 
-__all__ = ["check_policy", "context_limit", "load_policy", "load_tokenizer", "prepare_tokenizer"]
+__all__ = ["check_policy", "context_limit", "load_policy", "load_tokenizer", "policy_config", "prepare_tokenizer"]
 
 LONGEST = 2048
 
@@ -24,9 +26,19 @@ def check_policy(name: str | Path) -> Path:
         adapter = (folder / "adapter_config.json").exists()
         hint = "it is an adapter: train with merge_adapter to write a whole model" if adapter else "name a model folder"
         raise UserError(f"{folder} has no config.json; {hint}")
-    if not any(folder.glob("*.safetensors")):
-        raise UserError(f"{folder} has no weights (*.safetensors); a policy is never started from random weights here")
+    try:
+        check_weights(folder)
+    except ModelError as error:
+        raise UserError(str(error)) from error
     return folder
+
+
+def policy_config(name: str | Path) -> Any:
+    """Return the settings of a policy before its weights are read. Raises ``UserError`` as `check_policy` does."""
+    try:
+        return load_config(check_policy(name))
+    except ModelError as error:
+        raise UserError(str(error)) from error
 
 
 def load_policy(name: str | Path, dtype: str = "float32") -> Any:
@@ -39,9 +51,10 @@ def load_policy(name: str | Path, dtype: str = "float32") -> Any:
                 dtype="auto" if dtype == "auto" else getattr(torch, dtype),
                 output_loading_info=True,
                 use_safetensors=True,
+                trust_remote_code=False,
             )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(f"{folder} cannot be loaded as a causal language model: {error}") from error
+        except UNLOADABLE as error:
+            raise UserError(f"{folder} cannot be loaded as a causal language model: {first_line(error)}") from error
     wrong = sorted(report["missing_keys"]) or sorted(map(str, report.get("mismatched_keys") or []))
     if wrong:
         raise UserError(f"{folder} lacks {len(wrong)} weights of its architecture, the first is {wrong[0]}")

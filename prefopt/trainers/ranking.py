@@ -8,12 +8,11 @@ import torch
 from accelerate import Accelerator
 from datasets import Dataset
 from torch import Tensor
-from transformers import AutoConfig
 
 from prefopt.trainers.pair_batches import PairBatchCollator, length, longest
 from prefopt.trainers.pair_statistics import pair_statistics
 from prefopt.trainers.pair_tokens import LABEL, PairTokens, tokenise_pairs
-from prefopt.trainers.policies import check_policy, context_limit, load_tokenizer, prepare_tokenizer
+from prefopt.trainers.policies import check_policy, context_limit, load_tokenizer, policy_config, prepare_tokenizer
 from prefopt.trainers.reading import load_to_read
 from prefopt.trainers.reference_cache import SIDES, compute_reference
 from reward_models.evaluation import Ranking, RankingAccuracy
@@ -46,7 +45,7 @@ def rank_pairs(
     """
     tokenizer = load_tokenizer(policy)
     prepare_tokenizer(tokenizer)
-    limit = context_limit(tokenizer, AutoConfig.from_pretrained(check_policy(policy)), max_length)
+    limit = context_limit(tokenizer, policy_config(policy), max_length)
     check_policy(reference)
     needs = {LABEL} if LABEL in data.column_names else set()
     pairs = tokenise_pairs(data, tokenizer, limit, "raise", needs, name="evaluation data")

@@ -11,13 +11,12 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor
-from transformers import AutoConfig
 
 from prefopt.trainers.judged_batches import JudgedBatchCollator
 from prefopt.trainers.judged_tokens import tokenise_judged
 from prefopt.trainers.pair_batches import length, longest, response_mask
 from prefopt.trainers.pair_statistics import pair_statistics
-from prefopt.trainers.policies import check_policy, context_limit, load_tokenizer, prepare_tokenizer
+from prefopt.trainers.policies import context_limit, load_tokenizer, policy_config, prepare_tokenizer
 from prefopt.trainers.reading import load_to_read, longest_first
 from reward_models.formatting import Text
 from reward_models.prefix_tree import row_width
@@ -46,7 +45,7 @@ def mean_losses(
     """
     tokenizer = load_tokenizer(model)
     pad_id = prepare_tokenizer(tokenizer)
-    limit = context_limit(tokenizer, AutoConfig.from_pretrained(check_policy(model)), max_length)
+    limit = context_limit(tokenizer, policy_config(model), max_length)
     rows = {name: _tokenised(samples, tokenizer, limit, name) for name, samples in groups.items()}
     accelerator = Accelerator()
     reader, share = load_to_read(model, accelerator, dtype, max(map(longest, rows.values())))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -60,9 +61,9 @@ class Mixture(nn.Module):
         """Read what `save` wrote. Raises ``ModelError`` where the file is absent or of another shape."""
         if not (folder / FILE).exists():
             raise ModelError(f"{folder} is a gated reward model and has no {FILE}")
-        mixture = cls(Gate(**form), torch.zeros(form["attributes"], form["attributes"]))
         try:
+            mixture = cls(Gate(**form), torch.zeros(form["attributes"], form["attributes"]))
             mixture.load_state_dict(load_file(folder / FILE))
-        except RuntimeError as error:
+        except (RuntimeError, TypeError, KeyError, SafetensorError) as error:
             raise ModelError(f"{folder / FILE} does not fit its description: {error}") from error
         return mixture.eval()
