@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from prefopt.cli.arguments import parse
+from prefopt.cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from prefopt.trainers.offline import AlignedPolicy
@@ -30,15 +31,16 @@ def run(argv: list[str]) -> int:
     from prefopt.trainers.offline import AdapterArguments, OfflineConfig, align_offline
 
     arguments, adapter, config = parse(argv, "align-offline", AlignOfflineArguments, AdapterArguments, OfflineConfig)
-    done = align_offline(
-        arguments.model,
-        arguments.data,
-        config,
-        arguments.eval_data,
-        adapter=adapter,
-        resume_from=arguments.resume or None,
-        dtype=arguments.dtype,
-    )
+    with stoppable("--resume"):
+        done = align_offline(
+            arguments.model,
+            arguments.data,
+            config,
+            arguments.eval_data,
+            adapter=adapter,
+            resume_from=arguments.resume or None,
+            dtype=arguments.dtype,
+        )
     if config.process_index == 0:
         _print_result(done)
     return 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from prefopt.cli.arguments import parse
+from prefopt.cli.stopping import stoppable
 from prefopt.errors import UserError
 
 
@@ -47,16 +48,17 @@ def run(argv: list[str]) -> int:
 
     from prefopt.trainers.online import align_online
 
-    done = align_online(
-        arguments.model,
-        arguments.data,
-        arguments.rewards,
-        config,
-        arguments.eval_data,
-        resume_from=arguments.resume or None,
-        dtype=arguments.dtype,
-        on_bad_row=arguments.on_bad_row,
-    )
+    with stoppable("--resume"):
+        done = align_online(
+            arguments.model,
+            arguments.data,
+            arguments.rewards,
+            config,
+            arguments.eval_data,
+            resume_from=arguments.resume or None,
+            dtype=arguments.dtype,
+            on_bad_row=arguments.on_bad_row,
+        )
     if config.process_index == 0:
         _print(done)
         _report(done)

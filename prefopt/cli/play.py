@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefopt.cli.arguments import parse
+from prefopt.cli.stopping import stoppable
 
 if TYPE_CHECKING:
     from prefopt.trainers.game import PlayedGame
@@ -41,15 +42,16 @@ def run(argv: list[str]) -> int:
     from prefopt.trainers.game import GameConfig, play_game
 
     arguments, adapter, config = parse(argv, "play", PlayArguments, AdapterArguments, GameConfig)
-    done = play_game(
-        arguments.model,
-        arguments.data,
-        arguments.judge,
-        config,
-        arguments.eval_data,
-        adapter=adapter if adapter.use_peft else None,
-        dtype=arguments.dtype,
-    )
+    with stoppable():
+        done = play_game(
+            arguments.model,
+            arguments.data,
+            arguments.judge,
+            config,
+            arguments.eval_data,
+            adapter=adapter if adapter.use_peft else None,
+            dtype=arguments.dtype,
+        )
     if config.process_index == 0:
         _print(done)
     return 0

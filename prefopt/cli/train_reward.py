@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from prefopt.cli.stopping import stoppable
 from prefopt.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,22 +77,25 @@ def run(argv: list[str]) -> int:
     if isinstance(recipe, Procedure):
         from prefopt.cli.reward_procedures import Asked, train_by
 
-        train_by(recipe, Asked(model, data, adapter, config, *load(data, config.seed, "pairs")))
+        asked = Asked(model, data, adapter, config, *load(data, config.seed, "pairs"))
+        with stoppable():
+            train_by(recipe, asked)
         return 0
     train, held_out = load(data, config.seed, config.row_loss().reads)
 
     from prefopt.trainers.reward import train_reward
 
-    done = train_reward(
-        model.model,
-        train,
-        config,
-        held_out,
-        heads=tuple(model.heads),
-        pooling=model.pooling,
-        adapter=adapter,
-        resume_from=True if model.resume == "last" else model.resume,
-    )
+    with stoppable("--resume last"):
+        done = train_reward(
+            model.model,
+            train,
+            config,
+            held_out,
+            heads=tuple(model.heads),
+            pooling=model.pooling,
+            adapter=adapter,
+            resume_from=True if model.resume == "last" else model.resume,
+        )
     _print(done, len(train), config.row_loss().reads)
     return 0
 
