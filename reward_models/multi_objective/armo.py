@@ -42,7 +42,8 @@ class ArmoRM(Procedure):
         attributes: columns of the ratings; empty = all numbers that the data hold.
         verbosity: the attribute that others are made independent of; None = no debiasing.
         threshold: largest rank correlation with verbosity that is left.
-        strengths: of ridge regression, tried. gate: network and optimiser. held_out: share of the pairs that judge.
+        strengths: of ridge regression, tried. intercept: of ridge regression, see `fit_attributes`; the authors' code
+            has none. gate: network and optimiser. held_out: share of the pairs that judge.
         seed: of both splits.
 
     Reference: arXiv 2406.12845.
@@ -55,6 +56,7 @@ class ArmoRM(Procedure):
     gate: GateSettings = field(default_factory=GateSettings)
     held_out: float = 0.2
     seed: int = 0
+    intercept: bool = False
     options: ClassVar[frozenset[str]] = frozenset({"ratings", "rating_scale"})
     required: ClassVar[frozenset[str]] = frozenset({"ratings"})
 
@@ -111,7 +113,7 @@ class ArmoRM(Procedure):
         table = torch.tensor(
             [[float("nan") if row[name] is None else float(row[name]) for name in names] for row in ratings]
         )
-        return fit_attributes(states, table, names, self.strengths, seed=self.seed)
+        return fit_attributes(states, table, names, self.strengths, seed=self.seed, intercept=self.intercept)
 
     def _debias(self, rewards: Tensor, names: Sequence[str]) -> Debias:
         if self.verbosity is None:

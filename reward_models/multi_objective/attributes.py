@@ -46,15 +46,22 @@ def fit_attributes(
     strengths: Sequence[float] = STRENGTHS,
     held_out: float = 0.2,
     seed: int = 0,
+    intercept: bool = False,
 ) -> Attributes:
     """Fit ``min_w |z w - y|^2 + a |w|^2`` for each attribute, without intercept, on the rows that rate it.
 
     A fifth of those rows is held out; the strength ``a`` with the least squared error there is taken, and the head that
     was fitted on the others is kept, as in the authors' code. A missing rating is no rating.
 
+    With ``intercept`` states and ratings are centred by the means of the rows that are fitted. Without one every head
+    spends itself on the mean state, which all answers share, to reach the mean rating; with one it fits how answers
+    differ. A head has no offset, so its rewards then say by how much an answer differs from others, not its rating;
+    the order of answers to one prompt is the same with and without that offset.
+
     Args:
         features: ``(N, d)``. ratings: ``(N, K)`` in [0, 1], NaN = not rated.
         names: of the K attributes. strengths: tried. held_out: share of an attribute's rows. seed: of the split.
+        intercept: as above; the authors' code has none.
 
     Raises:
         DataError: an attribute with fewer than five ratings, or ratings outside [0, 1].
@@ -69,7 +76,7 @@ def fit_attributes(
         if int(rated.sum()) < LEAST:
             raise DataError(f"attribute '{name}' has {int(rated.sum())} ratings; at least {LEAST} are needed")
         head, fit = _fit(features[rated].double().numpy(), ratings[rated, place].double().numpy(), name, strengths,
-                         held_out, np.random.default_rng(seed))  # fmt: skip
+                         held_out, np.random.default_rng(seed), intercept)  # fmt: skip
         heads.append(torch.from_numpy(head).float())
         fits.append(fit)
     return Attributes(torch.stack(heads), tuple(fits))
@@ -77,11 +84,13 @@ def fit_attributes(
 
 def _fit(
     features: np.ndarray, ratings: np.ndarray, name: str, strengths: Sequence[float], held_out: float,
-    generator: np.random.Generator,
+    generator: np.random.Generator, intercept: bool,
 ) -> tuple[np.ndarray, AttributeFit]:  # fmt: skip
     order = generator.permutation(len(ratings))
     count = max(1, round(held_out * len(ratings)))
     test, train = order[:count], order[count:]
+    if intercept:
+        features, ratings = features - features[train].mean(0), ratings - ratings[train].mean()
     best: tuple[float, float, np.ndarray] | None = None
     for strength in strengths:
         head = ridge(features[train], ratings[train], strength)

@@ -29,10 +29,15 @@ def armo(
     weight_decay: float = 0.0,
     steps: int = 2000,
     batch_size: int = 1024,
+    intercept: bool = False,
 ) -> ArmoRM:
-    """Ridge regression gives a reward for each rated attribute; a gate that sees the prompt mixes them."""
+    """Ridge regression gives a reward for each rated attribute; a gate that sees the prompt mixes them.
+
+    ``intercept`` centres states and ratings before the regression, which helps where all answers' states have much in
+    common, as an encoder's; the authors' code does not.
+    """
     gate = GateSettings(width, layers, dropout, temperature, learning_rate, weight_decay, steps, batch_size)
-    return ArmoRM(tuple(attributes), verbosity, threshold, tuple(strengths), gate, held_out)
+    return ArmoRM(tuple(attributes), verbosity, threshold, tuple(strengths), gate, held_out, intercept=intercept)
 
 
 @recipe(

@@ -41,6 +41,22 @@ def test_attributes_are_found_on_rated_rows_alone() -> None:
     assert found.fits[0].correlation == pytest.approx(1.0)
 
 
+def test_with_an_intercept_the_common_part_of_states_is_left_out() -> None:
+    """States (9, x) with x evenly -1 and 1, rating .5 + .1 x. Without intercept, at strength 1,000, the head must make
+
+    .5 of the 9: on n rows 9 * .5 n / (81 n + 1000) for n = 80, 360 / 7,480 = .0481. With one it is 0 there and .1 for
+    x, which a strength of 1e-4 hardly shrinks.
+    """
+    x = torch.tensor([1.0, -1.0]).repeat(50)
+    features = torch.stack([torch.full_like(x, 9.0), x], 1)
+    ratings = (0.5 + 0.1 * x)[:, None]
+    plain = fit_attributes(features, ratings, ["a"], (1000.0,))
+    assert float(plain.weights[0, 0]) == pytest.approx(0.0481, abs=5e-4)
+    found = fit_attributes(features, ratings, ["a"], (1e-4,), intercept=True)
+    torch.testing.assert_close(found.weights, torch.tensor([[0.0, 0.1]]), atol=1e-6, rtol=0)
+    assert found.fits[0].loss == pytest.approx(0.0, abs=1e-12)
+
+
 def test_attributes_refuse_what_they_cannot_use() -> None:
     """Ratings of 1 to 5 as they are, and an attribute that hardly anyone rated."""
     features = torch.rand(10, 2)
