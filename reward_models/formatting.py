@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from reward_models.chat_template import by_template
 from reward_models.errors import DataError
 from reward_models.reference import ReferenceLayout
 from reward_models.steps import is_steps, plain_answer, step_ends, whole_text
@@ -182,8 +183,8 @@ class Formatter:
         answer = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else list(completion)
         if not self._template:
             return self._transcript(asked, answer)
-        before = self.tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-        whole = self.tokenizer.apply_chat_template(asked + answer, tokenize=False)
+        before = by_template(self.tokenizer, asked, add_generation_prompt=True)
+        whole = by_template(self.tokenizer, asked + answer)
         if not whole.startswith(before):
             raise DataError(
                 "the tokenizer's chat template writes a prompt differently once an answer follows it, so prompt and "

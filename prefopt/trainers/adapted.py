@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from reward_models.backbones import UNLOADABLE, first_line
+from reward_models.errors import ModelError
 from reward_models.safe_folder import check_adapter
 
 
@@ -37,4 +39,7 @@ def with_adapter(base: Any, folder: Path) -> Any:
     from peft import PeftModel
 
     check_adapter(folder)
-    return PeftModel.from_pretrained(base, folder)
+    try:
+        return PeftModel.from_pretrained(base, folder)
+    except UNLOADABLE as error:
+        raise ModelError(f"{folder}: the adapter cannot be loaded: {first_line(error)}") from error

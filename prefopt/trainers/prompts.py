@@ -9,6 +9,7 @@ from typing import Any
 
 from prefopt.errors import UserError, nearest
 from prefopt.trainers.sources import RewardSource
+from reward_models.chat_template import by_template
 from reward_models.data.faults import BadRow
 from reward_models.data.quarantine import Quarantine
 
@@ -99,5 +100,5 @@ def prompt_length(tokenizer: Any, prompt: Any) -> int:
         return len(tokenizer(prompt, verbose=False)["input_ids"])
     if getattr(tokenizer, "chat_template", None) is None:
         raise UserError("the prompts are messages, but the tokenizer has no chat template; give prompts as text")
-    encoded = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=True)
-    return len(encoded["input_ids"])
+    text = by_template(tokenizer, prompt, add_generation_prompt=True)
+    return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

@@ -26,8 +26,10 @@ REASONS: Mapping[str, str] = {
     "unsupported_tests": "tests must stand alone as JSON or source text; convert them, pickled ones are never opened",
     "mixed_format": "text and message lists in one file; bring all rows to one of the two",
     "chosen_scored_below_rejected": "the scores contradict the order; swap the answers or correct the scores",
+    "refused_by_template": "the chat template does not take these messages; bring their roles into its order",
     "over_length": "prompt and answer exceed max_length; shorten them or raise max_length",
     "zero_trainable_tokens": "the prompt alone fills max_length, so no token of the answer is left to learn from",
+    "unscorable": "the model gives no score for this text; look at the reason, mend the row or leave it out",
     "identical_after_truncation": "cut at max_length, both answers are the same; raise max_length",
 }
 

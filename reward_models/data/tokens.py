@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reward_models.chat_template import TemplateRefusesError, by_template
 from reward_models.data.conversations import shared_prefix_length
-from reward_models.data.examples import Conversation, Example, Pair, answers_of, is_silent
+from reward_models.data.examples import Conversation, Example, Pair, answers_of, is_silent, plain_text
 from reward_models.data.faults import RowFault
 
 
@@ -26,12 +27,22 @@ class TokenLimit:
 
     def __call__(self, examples: Sequence[Example]) -> list[RowFault | None]:
         """The fault of each example, or None; tokenised as one batch."""
-        prompts = iter(self.tokenise([example.prompt for example in examples], generation=True))
-        whole = iter(self.tokenise([_joined(e.prompt, answer) for e in examples for _, answer in answers_of(e)]))
+        written = [self._written(example) for example in examples]
+        ids = iter(self.tokenise([text for texts in written if isinstance(texts, list) for text in texts]))
         return [
-            self._fault(example, next(prompts), {name: next(whole) for name, _ in answers_of(example)})
-            for example in examples
+            texts
+            if isinstance(texts, RowFault)
+            else self._fault(example, next(ids), {name: next(ids) for name, _ in answers_of(example)})
+            for example, texts in zip(examples, written, strict=True)
         ]
+
+    def _written(self, example: Example) -> list[str] | RowFault:
+        """The prompt, and the prompt with each answer, as a model reads them."""
+        try:
+            whole = [self.render(_joined(example.prompt, answer), False) for _, answer in answers_of(example)]
+            return [self.render(example.prompt, True), *whole]
+        except TemplateRefusesError as error:
+            return RowFault("refused_by_template", "prompt", str(error))
 
     def _fault(self, example: Example, prompt: list[int], whole: dict[str, list[int]]) -> RowFault | None:
         limit = self.max_length
@@ -50,22 +61,31 @@ class TokenLimit:
 
     def lengths(self, conversations: Sequence[Conversation]) -> list[int]:
         """Number of tokens of each, special tokens included."""
-        return [len(ids) for ids in self.tokenise(conversations)]
+        return [len(ids) for ids in self.tokenise([self._alone(conversation) for conversation in conversations])]
 
-    def tokenise(self, conversations: Sequence[Conversation], generation: bool = False) -> list[list[int]]:
-        """Token ids; messages go through the chat template, or where there is none are joined by line breaks."""
-        if not conversations:
+    def _alone(self, conversation: Conversation) -> str:
+        """A conversation by itself; a template that takes no answer without its prompt is passed over."""
+        try:
+            return self.render(conversation, False)
+        except TemplateRefusesError:
+            return plain_text(conversation)
+
+    def tokenise(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids."""
+        if not texts:
             return []
-        return self.tokenizer(
-            [self.render(c, generation) for c in conversations], add_special_tokens=True, verbose=False
-        )["input_ids"]
+        return self.tokenizer(list(texts), add_special_tokens=True, verbose=False)["input_ids"]
 
     def render(self, conversation: Conversation, generation: bool) -> str:
-        """The text that is tokenised."""
+        """The text that is tokenised: messages by the chat template, or where there is none joined by line breaks.
+
+        Raises:
+            TemplateRefusesError: the template takes no such messages.
+        """
         if isinstance(conversation, str):
             return conversation
         if getattr(self.tokenizer, "chat_template", None):
-            return self.tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=generation)
+            return by_template(self.tokenizer, conversation, add_generation_prompt=generation)
         return "".join(f"{message['content']}\n" for message in conversation)
 
 

@@ -190,3 +190,51 @@ TOKENIZERS: Mapping[str, Plant] = {
     plant.__name__: plant for plant in (code_in_place_of_a_tokenizer, tokenizer_that_is_a_pickle)
 }
 """Folders whose tokenizer is refused."""
+
+
+def pickled_adapter(folder: Path, canary: Path) -> None:
+    (folder / "adapter_model.safetensors").unlink()
+    trap(folder / "adapter_model.bin", canary)
+
+
+def archived_adapter(folder: Path, canary: Path) -> None:
+    (folder / "adapter_model.safetensors").unlink()
+    trap(folder / "adapter_model.bin", canary, zipped=True)
+
+
+def adapter_that_imports(folder: Path, canary: Path) -> None:
+    change(folder / "adapter_config.json", megatron_config={}, megatron_core="modeling_x")
+
+
+def adapter_that_reads_a_pickle(folder: Path, canary: Path) -> None:
+    trap(folder.parent / "cache.pt", canary)
+    change(folder / "adapter_config.json", corda_config={"cache_file": str(folder.parent / "cache.pt")})
+
+
+def adapter_that_is_a_pickle(folder: Path, canary: Path) -> None:
+    trap(folder / "adapter_model.safetensors", canary)
+
+
+ADAPTERS: Mapping[str, Plant] = {
+    plant.__name__: plant
+    for plant in (
+        pickled_adapter,
+        archived_adapter,
+        adapter_that_imports,
+        adapter_that_reads_a_pickle,
+        adapter_that_is_a_pickle,
+    )
+}
+"""Adapters that are refused."""
+
+
+def adapter_on_a_pickle(folder: Path, canary: Path) -> None:
+    base = folder.parent / "pickled"
+    base.mkdir()
+    (base / "config.json").write_text((folder / "config.json").read_text(encoding="utf-8"), encoding="utf-8")
+    trap(base / "pytorch_model.bin", canary)
+    change(folder / "adapter_config.json", base_model_name_or_path=str(base))
+
+
+BASES: Mapping[str, Plant] = {plant.__name__: plant for plant in (adapter_on_a_pickle,)}
+"""Adapters whose base is refused, where the adapter names it."""

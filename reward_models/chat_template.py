@@ -1,0 +1,33 @@
+"""A tokenizer's chat template, which comes with a model's folder and may refuse messages, or try what it must not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from jinja2 import TemplateError
+
+from reward_models.errors import DataError
+
+REFUSALS = (TemplateError, TypeError, ValueError, KeyError, OverflowError, RecursionError)
+
+
+class TemplateRefusesError(DataError):
+    """A chat template does not take these messages."""
+
+
+def by_template(tokenizer: Any, messages: Sequence[dict[str, Any]], add_generation_prompt: bool = False) -> str:
+    """Return messages as the template writes them; transformers runs it in a sandbox.
+
+    Raises:
+        TemplateRefusesError: it takes no such messages (roles out of order, a tool that it doesn't know), or reaches for
+            what the sandbox keeps from it.
+    """
+    try:
+        written: str = tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+    except REFUSALS as error:
+        roles = ", ".join(str(message.get("role")) for message in messages)
+        raise TemplateRefusesError(f"the chat template refuses messages of {roles}: {error}") from error
+    return written
