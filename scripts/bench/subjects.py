@@ -36,7 +36,7 @@ def encoder_folder() -> Path:
 
 def tokenizer() -> Any:
     """The encoder's WordPiece tokenizer with an end token, as decoders have."""
-    loaded = AutoTokenizer.from_pretrained(encoder_folder())
+    loaded = AutoTokenizer.from_pretrained(encoder_folder(), trust_remote_code=False)
     loaded.eos_token = "[SEP]"
     loaded.model_max_length = 2048
     return loaded

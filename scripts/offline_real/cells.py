@@ -120,7 +120,7 @@ def _share(difference: Tensor) -> float:
 @torch.no_grad()
 def likelihoods(folder: Path, rows: Dataset) -> Tensor:
     """Return summed log-probabilities of both answers ``(N, 2)`` float64, by the model's own forward pass."""
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, trust_remote_code=False).eval()
     format_ = Formatter(tokenizer_of(decoder()))
     encoded = [format_.encode(row["prompt"], row[side]) for row in rows for side in ("chosen", "rejected")]
     sums = torch.zeros(len(encoded), dtype=torch.float64)

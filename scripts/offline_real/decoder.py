@@ -52,7 +52,7 @@ def decoder() -> Path:
 @cache
 def tokenizer_of(folder: Path) -> Any:
     """The decoder's tokenizer."""
-    return AutoTokenizer.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def fits(row: dict[str, str]) -> bool:
