@@ -20,8 +20,8 @@ def by_template(tokenizer: Any, messages: Sequence[dict[str, Any]], add_generati
     """Return messages as the template writes them; transformers runs it in a sandbox.
 
     Raises:
-        TemplateRefusesError: it takes no such messages (roles out of order, a tool that it doesn't know), or reaches for
-            what the sandbox keeps from it.
+        TemplateRefusesError: it takes no such messages (roles out of order, tools), or reaches for what the sandbox
+            keeps from it.
     """
     try:
         written: str = tokenizer.apply_chat_template(
