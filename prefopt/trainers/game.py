@@ -20,7 +20,7 @@ from prefopt.games.judged import Candidates, Played
 from prefopt.offline.objective import OfflineObjective
 from prefopt.offline.reference import Blended
 from prefopt.trainers.adapters import AdapterArguments
-from prefopt.trainers.checkpoints import newest_whole_checkpoint
+from prefopt.trainers.checkpointing.choice import newest_whole_checkpoint
 from prefopt.trainers.game_config import GameConfig, game_objective
 from prefopt.trainers.game_judge import Judge, JudgeEntry, fingerprint, read_judge
 from prefopt.trainers.game_pairs import (

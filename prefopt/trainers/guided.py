@@ -18,7 +18,8 @@ from prefopt.offline import OfflineObjective
 from prefopt.offline.reference import Folder, Guide
 from prefopt.trainers.adapted import is_adapted
 from prefopt.trainers.adapters import AdapterArguments
-from prefopt.trainers.checkpoints import newest_whole_checkpoint
+from prefopt.trainers.checkpointing.choice import newest_whole_checkpoint
+from prefopt.trainers.checkpointing.promise import ELSEWHERE
 from prefopt.trainers.offline_config import OfflineConfig, offline_objective
 from prefopt.trainers.pair_reference import fingerprint
 from prefopt.trainers.pair_tokens import PairTokens
@@ -26,11 +27,6 @@ from prefopt.trainers.stages import StagedRun
 
 GUIDE = "guide"
 """Folder of the first run, inside the output directory; the second one has the output directory itself."""
-ELSEWHERE = (
-    "output_dir", "run_name", "project", "disable_tqdm", "report_to", "log", "save_", "hub_", "push_to", "dataloader_",
-    "reference_cache_dir", "resume_from", "first_stage", "local_rank", "ddp_",
-)  # fmt: skip
-"""Settings, or how their names begin, that change where things go and not what a run finds."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,6 @@ class KeepsReferenceMixin:
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         if self.moving_weights is not None and self.args.should_save:  # type: ignore[attr-defined]
             folder = Path(self._get_output_dir(trial=trial))  # type: ignore[attr-defined]
-            # First, so that a checkpoint with trainer_state.json, which comes last, has all of it.
             self.moving_weights.save(folder / f"checkpoint-{self.state.global_step}")  # type: ignore[attr-defined]
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
 

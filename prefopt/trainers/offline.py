@@ -15,7 +15,7 @@ from prefopt.offline.reference import Folder, Guide
 from prefopt.trainers.adapted import bare, is_adapted
 from prefopt.trainers.adapters import AdapterArguments, wrap
 from prefopt.trainers.aligned_policy import AlignedPolicy, read_aligned, write_summary
-from prefopt.trainers.checkpoints import checkpoint_to_resume
+from prefopt.trainers.checkpointing.choice import checkpoint_to_resume
 from prefopt.trainers.degree_heads import detach_degree_heads
 from prefopt.trainers.degree_trainer import DegreeTrainer, degree_rows, degrees_of
 from prefopt.trainers.guided import GUIDE, TwoRuns

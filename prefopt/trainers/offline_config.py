@@ -11,6 +11,7 @@ from prefopt import recipes
 from prefopt.errors import UserError, nearest
 from prefopt.offline import OfflineMethod
 from prefopt.offline.reference import Folder
+from prefopt.trainers.checkpointing.settings import CheckpointArguments
 from prefopt.trainers.optimiser import OptimiserArguments
 from prefopt.trainers.pair_statistics import needed_statistics
 from prefopt.trainers.reference_settings import check_reference
@@ -25,7 +26,7 @@ Order = Literal["group_by_length", "random", "sequential"]
 
 
 @dataclass
-class OfflineConfig(OptimiserArguments, TrainingArguments):
+class OfflineConfig(CheckpointArguments, OptimiserArguments, TrainingArguments):
     """transformers' TrainingArguments, and what preference optimisation adds."""
 
     recipe: str | dict[str, Any] | list[Any] = field(

@@ -19,6 +19,7 @@ from prefopt.composition import State
 from prefopt.errors import UserError
 from prefopt.offline.method import OfflineMethod
 from prefopt.trainers.adapted import bare, is_adapted
+from prefopt.trainers.checkpointing.staging import WholeCheckpointsMixin
 from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.history import HistoryFile, Tally
 from prefopt.trainers.kept_reference import KeepsReferenceMixin
@@ -56,7 +57,7 @@ def pair_metrics(prediction: EvalPrediction) -> dict[str, float]:
     }
 
 
-class OfflineTrainer(TrainsMasksMixin, KeepsReferenceMixin, FiniteStepsMixin, Trainer):
+class OfflineTrainer(WholeCheckpointsMixin, TrainsMasksMixin, KeepsReferenceMixin, FiniteStepsMixin, Trainer):
     """`transformers.Trainer` on preference pairs; the loss is the mean over all pairs of the optimiser batch.
 
     Micro-batches, gradient accumulation and the number of processes do not change it. A reference is kept only where
@@ -317,9 +318,13 @@ class OfflineTrainer(TrainsMasksMixin, KeepsReferenceMixin, FiniteStepsMixin, Tr
                 data.rows = with_reference(data.rows, folder, key, compute, self.accelerator.is_main_process)
         self.reference = None
 
+    def objective_in_checkpoint(self) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+        """Recipe, parts and state."""
+        parts = {slot: repr(part) for slot, part in self.objective.parts()}
+        return {"recipe": self.objective.recipe, "parts": parts}, self.whole.state
+
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         if self.args.should_save:
-            # First: a checkpoint with trainer_state.json, which comes last, has all of it.
             self.whole.save(Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}")
         super()._save_checkpoint(model, trial)
 

@@ -14,7 +14,7 @@ from transformers import set_seed
 from prefopt import __version__
 from prefopt.errors import UserError
 from prefopt.online.objective import OnlineObjective
-from prefopt.trainers.checkpoints import checkpoint_to_resume
+from prefopt.trainers.checkpointing.choice import checkpoint_to_resume
 from prefopt.trainers.compose import choose_objective
 from prefopt.trainers.history import read_history
 from prefopt.trainers.online_config import OnlineConfig

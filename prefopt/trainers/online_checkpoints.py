@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from prefopt.trainers.model_card import model_card
 from prefopt.trainers.scoring import Scorer
 from prefopt.trainers.supply.critic import ValueHead, load_critic, save_critic, without_critic
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer
+from reward_models.whole_files import replace_text
 
 
 class OnlineCheckpoints(HookedGRPOTrainer):
@@ -24,6 +26,11 @@ class OnlineCheckpoints(HookedGRPOTrainer):
     statistics: progress.Statistics
     scorer: Scorer
     critic: ValueHead | None
+
+    def objective_in_checkpoint(self) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+        """Recipe, parts and state."""
+        parts = {slot: repr(part) for slot, part in self.objective.parts()}
+        return {"recipe": self.objective.recipe, "parts": parts}, self.objective_state
 
     def save_progress(self, folder: Path) -> None:
         """Write objective state, rollout buffer and critic."""
@@ -71,14 +78,17 @@ class OnlineCheckpoints(HookedGRPOTrainer):
             page = model_card(
                 model_name or folder.name, base, self.objective, self.scorer.names, self.state.global_step
             )
-            (folder / "README.md").write_text(page, encoding="utf-8")
+            replace_text(folder / "README.md", page)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
         if self.critic is not None:
             state_dict = without_critic(self.model.state_dict() if state_dict is None else state_dict)
-            save_critic(self.critic, folder)
         super()._save(output_dir, state_dict)
+        if not self.args.should_save:
+            return
+        if self.critic is not None:
+            save_critic(self.critic, folder)
         # The parent writes its settings as a pickle.
         (folder / "training_args.bin").unlink(missing_ok=True)
         (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")

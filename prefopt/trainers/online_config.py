@@ -11,6 +11,7 @@ from trl import GRPOConfig
 
 from prefopt.errors import UserError
 from prefopt.trainers.adapters import AdapterArguments
+from prefopt.trainers.checkpointing.settings import CheckpointArguments
 from prefopt.trainers.optimiser import OptimiserArguments
 from prefopt.trainers.supply.settings import SupplyArguments
 from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget
@@ -51,7 +52,7 @@ IDLE: dict[str, str] = {
 
 
 @dataclass
-class OnlineConfig(AdapterArguments, OptimiserArguments, SupplyArguments, GRPOConfig):
+class OnlineConfig(AdapterArguments, CheckpointArguments, OptimiserArguments, SupplyArguments, GRPOConfig):
     """TRL's GRPOConfig for generation and training; advantages, weights and loss come from the recipe.
 
     A loss setting of TRL that is changed from its default is refused, as it would have no effect.

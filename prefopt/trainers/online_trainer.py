@@ -18,6 +18,7 @@ from prefopt.errors import UserError
 from prefopt.online.objective import OnlineObjective
 from prefopt.online.turnwise import TurnwiseObjective
 from prefopt.trainers import progress
+from prefopt.trainers.checkpointing.staging import WholeCheckpointsMixin
 from prefopt.trainers.compose import choose_objective, tell_unread_rewards, with_length, with_roles, with_weights
 from prefopt.trainers.display import show_brief_lines
 from prefopt.trainers.generation import attach, completion_mask, detach_rows, gather_rollouts, reads_logps
@@ -54,7 +55,7 @@ from reward_models.attention_choice import use_attention
 HISTORY = "history.jsonl"
 
 
-class OnlineTrainer(FiniteStepsMixin, OnlineCheckpoints):
+class OnlineTrainer(WholeCheckpointsMixin, FiniteStepsMixin, OnlineCheckpoints):
     """TRL's GRPOTrainer with the advantages, weights and loss of an `OnlineObjective`.
 
     Generation, vLLM, tools and environments are TRL's, unchanged. ``prepare`` runs once a generation batch, over the

@@ -13,7 +13,7 @@ from transformers import set_seed
 
 from prefopt.errors import UserError
 from prefopt.trainers.adapters import AdapterArguments, add_adapter
-from prefopt.trainers.checkpoints import checkpoint_to_resume
+from prefopt.trainers.checkpointing.choice import checkpoint_to_resume
 from prefopt.trainers.reward_config import RewardConfig
 from prefopt.trainers.reward_trainer import RewardTrainer
 from reward_models.model import RewardModel

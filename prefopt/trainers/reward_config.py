@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 
 from prefopt import recipes
 from prefopt.errors import UserError, nearest
+from prefopt.trainers.checkpointing.settings import CheckpointArguments
 from prefopt.trainers.optimiser import OptimiserArguments
 from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget
 from reward_models.attention_choice import ATTENTION_HELP, check_attention
@@ -18,7 +19,7 @@ from reward_models.procedure import Procedure
 
 
 @dataclass
-class RewardConfig(OptimiserArguments, TrainingArguments):
+class RewardConfig(CheckpointArguments, OptimiserArguments, TrainingArguments):
     """transformers' TrainingArguments, and what a loss of reward models adds."""
 
     loss: str = field(

@@ -14,6 +14,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer
 
+from prefopt.trainers.checkpointing.staging import WholeCheckpointsMixin
 from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.optimiser import use_optimiser
 from prefopt.trainers.reward_config import RewardConfig
@@ -32,7 +33,7 @@ LONGEST = 1024
 logger = logging.getLogger(__name__)
 
 
-class RewardTrainer(FiniteStepsMixin, Trainer):
+class RewardTrainer(WholeCheckpointsMixin, FiniteStepsMixin, Trainer):
     """`transformers.Trainer` on rows (pairs, for most losses); the loss is the mean over the whole optimiser batch.
 
     Each row's loss is divided by the number of rows in all micro-batches of all ranks, so gradient accumulation
@@ -216,6 +217,10 @@ class RewardTrainer(FiniteStepsMixin, Trainer):
                     optimizer.add_param_group({**group, "params": moved, "lr": self.args.head_learning_rate})
                     break
         return optimizer
+
+    def objective_in_checkpoint(self) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+        """The loss and its settings; it has no state of its own."""
+        return {"loss": self.args.loss, "is": repr(self.row_loss)}, {}
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         if not self.args.should_save:

@@ -275,7 +275,6 @@ class HookedGRPOTrainer(GRPOSampling):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
         folder.mkdir(parents=True, exist_ok=True)
-        # First, so that a checkpoint with trainer_state.json, which comes last, has all of it.
         self.save_progress(folder)
         super()._save_checkpoint(model, trial)
 

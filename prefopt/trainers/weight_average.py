@@ -18,7 +18,7 @@ from transformers import set_seed
 
 from prefopt.errors import UserError
 from prefopt.trainers.adapters import AdapterArguments
-from prefopt.trainers.checkpoints import newest_whole_checkpoint
+from prefopt.trainers.checkpointing.choice import newest_whole_checkpoint
 from prefopt.trainers.guided import content, settings_of
 from prefopt.trainers.member_selection import Selection, select_members
 from prefopt.trainers.pair_texts import texts_of

@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from prefopt.errors import UserError
-from prefopt.trainers.checkpoints import newest_whole_checkpoint
+from prefopt.trainers.checkpointing.choice import newest_whole_checkpoint
 from prefopt.trainers.stages import RECORD, StagedRun, read_record
 
 
@@ -97,10 +99,11 @@ def test_a_name_twice_and_a_record_that_is_none(tmp_path):
 
 
 def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
-    """Of steps 2, 10, 11 and 12 the last has no state and the one before a torn one: 10 it is."""
+    """Of plain checkpoints 2, 10, 11 and 12 the last has no state and the one before a torn one: 10 it is."""
     for step, text in ((2, "{}"), (10, json.dumps({"global_step": 10})), (11, '{"global'), (12, None)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
+        save_file({"weight": torch.ones(1)}, folder / "model.safetensors")
         if text is not None:
             (folder / "trainer_state.json").write_text(text, encoding="utf-8")
     assert newest_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")

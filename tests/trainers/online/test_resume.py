@@ -15,7 +15,7 @@ import torch
 from transformers import TrainerCallback
 
 from prefopt.errors import UserError
-from prefopt.trainers.checkpoints import checkpoint_to_resume, newest_whole_checkpoint
+from prefopt.trainers.checkpointing.choice import checkpoint_to_resume, newest_whole_checkpoint
 from prefopt.trainers.history import read_history
 from tests.trainers.online.support import furthest, prompts, trainer, weights
 

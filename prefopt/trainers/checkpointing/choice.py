@@ -1,0 +1,76 @@
+"""Which checkpoint of a trainer a run goes on from: the newest that is what was written; others are named."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from prefopt.errors import UserError
+from prefopt.trainers.checkpointing.leftovers import put_back
+from prefopt.trainers.checkpointing.together import gathered, leads_machine
+from prefopt.trainers.checkpointing.verification import FOLDER, Verdict, verify
+
+logger = logging.getLogger(__name__)
+
+
+def checkpoints_in(folder: Path) -> list[Verdict]:
+    """Return what is found of every ``checkpoint-N`` in a folder, the newest step first."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if FOLDER.fullmatch(path.name) and path.is_dir()]
+    return sorted((verify(path) for path in found), key=lambda verdict: verdict.step, reverse=True)
+
+
+def newest_whole_checkpoint(folder: Path) -> str | None:
+    """Return the newest checkpoint in ``folder`` that is what was written; None where there is none.
+
+    Newer ones that are damaged are named in the log with their reasons. All processes of a run get the same.
+    """
+    chosen, skipped = newest_valid(folder)
+    for verdict in skipped:
+        logger.warning("%s is skipped: %s", verdict.folder, verdict.reason)
+    if chosen is not None and skipped:
+        logger.warning("the run goes on from %s, the newest checkpoint that is whole", chosen.folder)
+    return None if chosen is None else str(chosen.folder)
+
+
+def newest_valid(folder: Path) -> tuple[Verdict | None, list[Verdict]]:
+    """Return the newest valid checkpoint of a folder, and the newer ones that are damaged."""
+    mine: list[Verdict] | None = None
+    if leads_machine():
+        put_back(folder)
+        mine = checkpoints_in(folder)
+    # What one process finds, all take: machines may have disks of their own, and each process would read every byte.
+    everyone = [found for found in gathered(mine) if found is not None]
+    damaged = {one.step: one for found in everyone for one in found if not one.valid}
+    common = set.intersection(*({one.step for one in found if one.valid} for found in everyone)) - damaged.keys()
+    if not common:
+        return None, [damaged[step] for step in sorted(damaged, reverse=True)]
+    newest = max(common)
+    chosen = next(one for found in everyone for one in found if one.step == newest)
+    return chosen, [damaged[step] for step in sorted(damaged, reverse=True) if step > newest]
+
+
+def checkpoint_to_resume(wanted: str | bool | None, output_dir: str | None) -> str | None:
+    """Return the checkpoint that is meant by a path, or by True for the newest whole one; None for None and False.
+
+    Raises:
+        UserError: there is none, or the one that is named is damaged.
+    """
+    if not wanted:
+        return None
+    if wanted is True:
+        found = newest_whole_checkpoint(Path(str(output_dir)))
+        if found is None:
+            raise UserError(
+                f"{output_dir} holds no checkpoint that was written to its end; leave resume out to start anew"
+            )
+        return found
+    if not Path(wanted).is_dir():
+        raise UserError(f"{wanted} is no folder; leave resume out to start anew")
+    verdict = next(one for one in gathered(verify(Path(wanted)) if leads_machine() else None) if one is not None)
+    if not verdict.valid:
+        other, _ = newest_valid(Path(wanted).parent)
+        instead = "leave resume out to start anew" if other is None else f"the newest that is whole is {other.folder}"
+        raise UserError(f"{wanted} cannot be resumed from: {verdict.reason}; {instead}")
+    return str(wanted)

@@ -1,0 +1,199 @@
+"""The part of a trainer that makes its checkpoints whole: written beside, verified, and only then named."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from torch import Tensor, nn
+from transformers.trainer_utils import SaveStrategy
+
+from prefopt.errors import UserError
+from prefopt.trainers.checkpointing import manifest
+from prefopt.trainers.checkpointing.choice import checkpoint_to_resume
+from prefopt.trainers.checkpointing.data_fingerprint import fingerprint
+from prefopt.trainers.checkpointing.failure import OF_THE_DISK, on_all, save_error
+from prefopt.trainers.checkpointing.leftovers import remove_unfinished, staging_of
+from prefopt.trainers.checkpointing.placing import place, remove_older
+from prefopt.trainers.checkpointing.promise import promise_at_resume, promise_of
+from prefopt.trainers.checkpointing.together import gathered
+from prefopt.trainers.checkpointing.verification import STATE, verify
+from prefopt.trainers.checkpointing.versions import versions
+from reward_models.whole_files import model_written_beside, sync_folders
+
+logger = logging.getLogger(__name__)
+TELLS_BEST = (SaveStrategy.STEPS, SaveStrategy.EPOCH, SaveStrategy.BEST)
+
+
+class WholeCheckpointsMixin:
+    """Put first among the bases of a `transformers.Trainer` subclass, so that all that is saved passes through here.
+
+    Whatever a class writes in its ``_save_checkpoint`` lands in a folder that nothing takes for a checkpoint. Once all
+    processes have written, files are flushed, ``manifest.json`` is written last, and the folder is named
+    ``checkpoint-N`` in one step. A save that fails leaves all older checkpoints as they were.
+    """
+
+    args: Any
+    state: Any
+    accelerator: Any
+    train_dataset: Any
+
+    _staging: Path | None = None
+    _waits_to_be_pushed = False
+    _run = ""
+    _data: Mapping[str, Any] | None = None
+
+    def objective_in_checkpoint(self) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+        """Return what is minimised, as JSON holds it, and the objective's state."""
+        return {}, {}
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """As transformers does, from a checkpoint that verifies.
+
+        Raises:
+            UserError: the checkpoint is damaged, or True is given and there is none; see `checkpoint_to_resume`.
+        """
+        home = Path(self.args.output_dir)
+        found = checkpoint_to_resume(resume_from_checkpoint, self.args.output_dir)
+        if self.args.should_save:
+            remove_unfinished(home)
+        self._run = gathered(uuid4().hex)[0]
+        if found is not None:
+            verdict = verify(Path(found))
+            self._run = verdict.manifest.run if verdict.manifest is not None else self._run
+            said = promise_at_resume(self.args, verdict, self._fingerprint())
+            if self.args.process_index == 0:
+                print(f"resumed at step {verdict.step} from {found}; {said}")
+        return super().train(found, *args, **kwargs)  # type: ignore[misc]
+
+    def _get_output_dir(self, trial: Any) -> str:
+        home = super()._get_output_dir(trial)  # type: ignore[misc]
+        return str(home if self._staging is None else self._staging)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        home, step = Path(self._get_output_dir(trial)), self.state.global_step
+        staging, target = staging_of(home, step), home / f"checkpoint-{step}"
+        staged, best = staging / target.name, self.state.best_model_checkpoint
+        try:
+            on_all(lambda: self._begin(home, staged))
+            on_all(lambda: self._write(model, trial, staging, target))
+            on_all(lambda: self._commit(staged, target))
+        except Exception as error:
+            self.state.best_model_checkpoint = best
+            if self.args.should_save:
+                shutil.rmtree(staging, ignore_errors=True)
+            if isinstance(error, UserError) or not isinstance(error, OF_THE_DISK):
+                raise
+            self._say_failed(save_error(target.name, home, error), error)
+            return
+        if self._waits_to_be_pushed:
+            self._push_from_checkpoint(str(target))
+
+    def _begin(self, home: Path, staged: Path) -> None:
+        self._waits_to_be_pushed = False
+        if self.args.should_save:
+            remove_unfinished(home)
+            staged.mkdir(parents=True)
+
+    def _write(self, model: nn.Module, trial: Any, staging: Path, target: Path) -> None:
+        state = self.state
+        # transformers looks for the best one beside that which it writes, and waits for all processes to do so.
+        best, state.best_global_step = state.best_global_step, None
+        self._staging = staging
+        try:
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        finally:
+            self._staging, state.best_global_step = None, best
+        if best and self.args.save_strategy in TELLS_BEST:
+            found = os.path.join(self._get_output_dir(trial), f"checkpoint-{best}")
+            if found == str(target) or os.path.isdir(found):
+                state.best_model_checkpoint = found
+        if self.args.should_save:
+            state.save_to_json(str(staging / target.name / STATE))
+
+    def _commit(self, staged: Path, target: Path) -> None:
+        if self.args.should_save:
+            manifest.write(staged, self._manifest())
+            sync_folders(staged)
+            place(staged, target)
+            remove_older(target, self.args.save_total_limit, self.state.best_model_checkpoint)
+
+    def _manifest(self) -> manifest.Manifest:
+        recipe, state = self.objective_in_checkpoint()
+        promise = promise_of(self.args)
+        return manifest.Manifest(
+            step=self.state.global_step,
+            saved=time.time(),
+            run=self._run,
+            versions=versions(),
+            processes=self.args.world_size,
+            trainer=type(self).__name__,
+            recipe=recipe,
+            objective_state=manifest.hash_of(state),
+            data={**self._fingerprint(), "epoch": self.state.epoch, "steps": self.state.global_step},
+            level=promise.level,
+            reasons=promise.reasons,
+        )
+
+    def _fingerprint(self) -> Mapping[str, Any]:
+        if self._data is None:
+            self._data = fingerprint(self.train_dataset)
+        return self._data
+
+    def _say_failed(self, said: UserError, error: Exception) -> None:
+        if self.args.on_failed_save == "stop":
+            raise said from error
+        logger.error("%s. The run goes on, as on_failed_save says", said)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        if self._staging is not None:
+            self._waits_to_be_pushed = True
+            return
+        super()._push_from_checkpoint(checkpoint_folder)  # type: ignore[misc]
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """As transformers does; a kill or a full disk leaves the old model, the new one or none, never a mixture.
+
+        Raises:
+            SaveError: it could not be written.
+        """
+        target, shared = Path(output_dir or self.args.output_dir), self.is_deepspeed_enabled or self.is_fsdp_enabled  # type: ignore[attr-defined]
+        if self._staging is not None or shared or not self.args.should_save:
+            super().save_model(output_dir, _internal_call)  # type: ignore[misc]
+            return
+        try:
+            with model_written_beside(target) as beside:
+                super().save_model(str(beside), _internal_call=True)  # type: ignore[misc]
+        except OF_THE_DISK as error:
+            raise save_error("the model", target, error) from error
+        if self.args.push_to_hub and not _internal_call:
+            self.push_to_hub(commit_message="Model save", revision=self.args.hub_revision)  # type: ignore[attr-defined]
+
+    def _load_best_model(self) -> None:
+        self._check_best()
+        super()._load_best_model()  # type: ignore[misc]
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
+        limit, best = self.args.save_total_limit, self.state.best_model_checkpoint
+        if limit == 1 and best is not None and not verify(Path(best)).valid:
+            # transformers would remove all but this one.
+            logger.warning("%s does not verify: other checkpoints are kept", best)
+            self.args.save_total_limit = None
+        try:
+            return super()._finalize_training(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            self.args.save_total_limit = limit
+
+    def _check_best(self) -> None:
+        verdict = verify(Path(self.state.best_model_checkpoint))
+        if not verdict.valid:
+            raise UserError(
+                f"the best checkpoint, {verdict.folder}, cannot be loaded: {verdict.reason}. Training has ended, and "
+                "other checkpoints are as they were; resume without load_best_model_at_end for the last weights"
+            )
