@@ -62,7 +62,7 @@ class Columns:
             raise RowFault("not_an_object", "row", f"found {type(row).__name__}")
         _text(row, "prompt")
         found = self._found(row)
-        for name in self.names_for(row):
+        for name in (*self.names_for(row), self.reason_column):
             if name in row:
                 raise DataError(f"the data has a column '{name}' already; choose a prefix for the scores' columns")
         if found == "pair":
@@ -73,6 +73,19 @@ class Columns:
                 raise RowFault("wrong_type", found, f"expected a list of answers, found {type(answers).__name__}")
             return [_text({f"{found}[{i}]": answer}, f"{found}[{i}]") for i, answer in enumerate(answers)]
         return [_text(row, found)]
+
+    @property
+    def reason_column(self) -> str:
+        """Where it stands why a score is null; only rows that have such a score have it."""
+        return f"{self.prefix}unscored"
+
+    def without_scores(self, row: Mapping[str, Any], reason: str) -> dict[str, Any]:
+        """A row that cannot be read, with null for every head."""
+        try:
+            names = self.names_for(row)
+        except RowFault:
+            names = [f"{self.prefix}{head}" for head in self.heads]
+        return {**row, **dict.fromkeys(names), self.reason_column: reason}
 
     def with_scores(self, row: Mapping[str, Any], scores: list[list[float | None]]) -> dict[str, Any]:
         """The row and its scores, ``scores[i][k]`` for text i and head k; behind them those of its steps, all heads."""
@@ -92,7 +105,7 @@ class Columns:
         return {**row, **dict(zip(self.names_for(row), columns, strict=True))}
 
     def names_for(self, row: Mapping[str, Any]) -> list[str]:
-        """The columns that this row's scores go to."""
+        """The columns that this row's scores go to; `reason_column` is another."""
         ends = ["_chosen", "_rejected"] if self._found(row) == "pair" else [""]
         kinds = ["", "_steps"] if self.steps else [""]
         return [f"{self.prefix}{head}{kind}{end}" for head in self.heads for kind in kinds for end in ends]
@@ -112,9 +125,19 @@ def _text(row: Mapping[str, Any], name: str) -> Any:
     if value is None:
         raise RowFault("missing_field", name, "absent or null")
     if isinstance(value, str):
-        return value
+        return _checked(value, name)
     if isinstance(value, list) and value and all(isinstance(m, Mapping) and "content" in m for m in value):
-        return [dict(message) for message in value]
+        return [dict(message) for message in value if _checked(message["content"], name) is not None]
     if name == STEPS and is_steps(value):
-        return [str(step) for step in value]
+        return [_checked(str(step), name) for step in value]
     raise RowFault("wrong_type", name, f"expected text or a list of messages, found {type(value).__name__}")
+
+
+def _checked(value: Any, name: str) -> Any:
+    if not isinstance(value, str):
+        raise RowFault("wrong_type", name, f"a message's content must be text, found {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise RowFault("invalid_unicode", name, "half of a surrogate pair") from None
+    return value

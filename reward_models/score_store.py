@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,55 +17,33 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from reward_models.disk_faults import disk_faults
 from reward_models.errors import DataError
+from reward_models.score_parts import remove_part
 
 TABLES = """
-CREATE TABLE texts (key BLOB PRIMARY KEY, shard INTEGER, value BLOB, cut INTEGER) WITHOUT ROWID;
-CREATE TABLE shards (number INTEGER PRIMARY KEY, done INTEGER);
+CREATE TABLE texts (key BLOB PRIMARY KEY, shard INTEGER, value BLOB, cut INTEGER, reason TEXT, hash BLOB) WITHOUT ROWID;
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT);
 """
+COLUMNS = "key, shard, value, cut, reason, hash"
+MAGIC = b"SQLite format 3\0"
 KEYS_A_QUERY = 500
 SECONDS_TO_KEEP = 1.0
 
 
 @dataclass(frozen=True)
-class Part:
-    """Part ``number`` (from 1) of ``count``: every shard whose number leaves ``number - 1`` when divided by it."""
-
-    number: int = 1
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.number <= self.count:
-            raise DataError(f"part {self.number}/{self.count} does not exist; parts are 1/{self.count} and up")
-
-    @classmethod
-    def parse(cls, text: str) -> Part:
-        """Read ``i/n``.
-
-        Raises:
-            DataError: anything else.
-        """
-        if not (found := re.fullmatch(r"(\d+)/(\d+)", text)):
-            raise DataError(f"a shard is written i/n, as in 1/8; got '{text}'")
-        return cls(int(found[1]), int(found[2]))
-
-    def owns(self, shard: int) -> bool:
-        """Whether a shard (from 0) is in this part."""
-        return shard % self.count == self.number - 1
-
-    def path(self, output: Path) -> Path:
-        """``OUTPUT.shard-i-of-n``."""
-        return output.with_name(f"{output.name}.shard-{self.number}-of-{self.count}")
-
-
-@dataclass(frozen=True)
 class Kept:
-    """A text's first shard in the whole input; its K scores, or None; whether it was cut."""
+    """A text's first shard in the whole input; its K scores, or why it has none, or neither; whether it was cut."""
 
     shard: int
-    scores: list[float] | None
-    cut: bool
+    scores: list[float] | None = None
+    cut: bool = False
+    reason: str | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.scores is not None or self.reason is not None
 
 
 class ScoreStore:
@@ -72,86 +51,125 @@ class ScoreStore:
 
     A text belongs to the first shard that it occurs in, whatever process asks: each is scored once, and in the same
     batch, in any number of processes, which need not talk to each other.
-    The file states input, model and settings; where they differ it is begun anew.
+    Every text has a hash of all that is kept of it. What does not agree with its hash counts as absent; so does what a
+    broken file no longer gives. Both are taken in anew, and ``damaged`` counts them.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any] | None = None) -> None:
-        """Open a file, or make it where a manifest is given."""
+    def __init__(self, path: Path, manifest: dict[str, Any] | None = None, donors: Sequence[Path] = ()) -> None:
+        """Open a file, or make it where a manifest is given; what it lacks is looked for in the ``donors``."""
         self.path = path
+        self.damaged = 0
         if manifest is None and not path.exists():
             raise DataError(f"{path} is missing: score that part first, with the same input, model and settings")
-        if manifest is not None and path.exists() and self._read_manifest() != manifest:
-            self.remove()
+        if manifest is None and not sound(path):
+            raise DataError(f"{path} is damaged; run that part again: what can still be read of it is kept")
+        self._donors: list[sqlite3.Connection] = []
         new = not path.exists() or not path.stat().st_size
-        self._file = sqlite3.connect(path, timeout=60)
-        self._kept = monotonic()
-        if manifest is not None and new:
-            self._file.executescript(f"BEGIN;{TABLES}COMMIT;")
-        if manifest is not None:
-            self._say("manifest", json.dumps(manifest))
+        with disk_faults(path, lambda: "Nothing was begun."):
+            self._file = sqlite3.connect(path, timeout=60)
+            self._kept = monotonic()
+            if manifest is not None and new:
+                self._file.executescript(f"BEGIN;{TABLES}COMMIT;")
+            if manifest is not None:
+                self._say("manifest", json.dumps(manifest))
+                self._donors = [sqlite3.connect(file) for file in donors]
 
     @property
     def manifest(self) -> dict[str, Any]:
         """What the scores belong to."""
-        value: dict[str, Any] = json.loads(self._about("manifest") or "{}")
-        return value
+        return _manifest(self._file)
 
     @property
     def complete(self) -> bool:
         """Whether every shard of the part is done."""
-        return self._about("complete") is not None
+        return _about(self._file, "complete") is not None
 
     def finish(self) -> None:
         """Say that every shard of the part is done."""
-        self._say("complete", "yes")
+        with self._faults():
+            self._say("complete", "yes")
 
-    def register(self, shard: int, keys: Sequence[bytes]) -> None:
-        """Take in a shard's texts; shards come in order."""
-        if self._file.execute("SELECT 1 FROM shards WHERE number = ?", (shard,)).fetchone():
-            return
-        self._file.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?, NULL, 0)", ((key, shard) for key in keys))
-        self._file.execute("INSERT INTO shards VALUES (?, 0)", (shard,))
-        self._keep()
-
-    def known(self, keys: Sequence[bytes]) -> dict[bytes, Kept]:
-        """What is kept of those keys that were registered."""
-        found: dict[bytes, Kept] = {}
-        for some in _portions(keys):
-            marks = ",".join("?" * len(some))
-            query = f"SELECT key, shard, value, cut FROM texts WHERE key IN ({marks})"
-            for key, shard, value, cut in self._file.execute(query, some):
-                scores = None if value is None else np.frombuffer(value, dtype="<f4").tolist()
-                found[key] = Kept(shard, scores, bool(cut))
+    def take(self, shard: int, keys: Sequence[bytes]) -> dict[bytes, Kept]:
+        """Take in a shard's texts, and return what is kept of them; shards come in order."""
+        with self._faults():
+            found = self.known(keys)
+            absent = [key for key in dict.fromkeys(keys) if key not in found]
+            if absent:
+                found |= self._from_donors(shard, absent)
+                rows = [_row(key, found.setdefault(key, Kept(shard))) for key in absent]
+                self._file.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?, ?, ?, ?)", rows)
+                self._keep()
         return found
 
-    def remember(self, keys: Sequence[bytes], scores: Tensor | Sequence[Tensor], cut: Sequence[bool]) -> None:
-        """Keep scores (n, K), or n of any length, under their keys; a kill loses those of the last second at most."""
-        values = scores.numpy() if isinstance(scores, Tensor) else [one.numpy() for one in scores]
+    def known(self, keys: Sequence[bytes]) -> dict[bytes, Kept]:
+        """What is kept of those keys that were taken in and are as they were."""
+        with self._faults():
+            return self._read(self._file, keys)
+
+    def remember(self, shard: int, keys: Sequence[bytes], values: Sequence[Tensor | str], cut: Sequence[bool]) -> None:
+        """Keep K scores, or the reason why there are none, under each key; a kill loses the last second's at most."""
         rows = [
-            (row.astype("<f4").tobytes(), int(was_cut), key)
-            for row, was_cut, key in zip(values, cut, keys, strict=True)
+            _row(
+                key,
+                Kept(shard, None, was_cut, value) if isinstance(value, str) else Kept(shard, value.tolist(), was_cut),
+            )
+            for key, value, was_cut in zip(keys, values, cut, strict=True)
         ]
-        self._file.executemany("UPDATE texts SET value = ?, cut = ? WHERE key = ?", rows)
-        self._keep()
+        with self._faults():
+            self._file.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._keep()
 
-    def done(self, shard: int) -> bool:
-        """Whether all texts of a shard are scored."""
-        row = self._file.execute("SELECT done FROM shards WHERE number = ?", (shard,)).fetchone()
-        return row is not None and bool(row[0])
-
-    def mark_done(self, shard: int) -> None:
-        """All texts of a shard are scored."""
-        self._file.execute("UPDATE shards SET done = 1 WHERE number = ?", (shard,))
-        self._keep()
+    def settled(self) -> int:
+        """How many texts' scores are safe on the disk."""
+        query = "SELECT count(*) FROM texts WHERE value IS NOT NULL OR reason IS NOT NULL"
+        return int(self._file.execute(query).fetchone()[0])
 
     def close(self) -> None:
         """Keep everything and close the file."""
-        self._file.commit()
+        for donor in self._donors:
+            donor.close()
+        # A commit that matters is made by `finish`; after a fault this one may well fail again.
+        with suppress(sqlite3.Error):
+            self._file.commit()
         self._file.close()
 
     def remove(self) -> None:
         """Delete the file."""
         remove_part(self.path)
+
+    def _faults(self) -> Any:
+        return disk_faults(self.path, self._promise)
+
+    def _promise(self) -> str:
+        try:
+            self._file.rollback()
+            kept = f"The scores of {self.settled():,} texts are kept"
+        except sqlite3.Error:
+            kept = "What is kept of the scores cannot be counted now"
+        return f"{kept}; mend this and run the same command again to go on."
+
+    def _read(self, file: sqlite3.Connection, keys: Sequence[bytes]) -> dict[bytes, Kept]:
+        found: dict[bytes, Kept] = {}
+        for some in _portions(keys):
+            marks = ",".join("?" * len(some))
+            for row in file.execute(f"SELECT {COLUMNS} FROM texts WHERE key IN ({marks})", some):
+                kept = _kept(row)
+                if kept is None:
+                    self.damaged += 1
+                else:
+                    found[row[0]] = kept
+        return found
+
+    def _from_donors(self, shard: int, keys: list[bytes]) -> dict[bytes, Kept]:
+        found: dict[bytes, Kept] = {}
+        for donor in self._donors:
+            for key in keys:
+                # One by one: a page that is broken takes no text of another page along.
+                try:
+                    found |= {k: kept for k, kept in self._read(donor, [key]).items() if kept.shard == shard}
+                except sqlite3.Error:
+                    self.damaged += 1
+        return {key: kept for key, kept in found.items() if kept.settled}
 
     def _keep(self) -> None:
         # A commit waits for the disk, longer than a small model takes for a batch.
@@ -159,32 +177,37 @@ class ScoreStore:
             self._file.commit()
             self._kept = monotonic()
 
-    def _read_manifest(self) -> dict[str, Any] | None:
-        with self.path.open("rb") as file:
-            head = file.read(16)
-        if head and head != b"SQLite format 3\0":
-            raise DataError(f"{self.path} exists and is no part of a scoring run; move it away")
-        self._file = sqlite3.connect(self.path, timeout=60)
-        try:
-            return self.manifest
-        except sqlite3.DatabaseError:
-            return None
-        finally:
-            self._file.close()
-
-    def _about(self, name: str) -> str | None:
-        row = self._file.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()
-        return None if row is None else str(row[0])
-
     def _say(self, name: str, value: str) -> None:
         with self._file:
             self._file.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))
 
 
-def remove_part(path: Path) -> None:
-    """Delete a part's file and what SQLite keeps beside it."""
-    for end in ("-journal", ""):
-        path.with_name(path.name + end).unlink(missing_ok=True)
+def sound(path: Path) -> bool:
+    """Whether a store can be read from end to end; the hashes of its texts are another matter.
+
+    Raises:
+        DataError: the file is none of ours.
+    """
+    with path.open("rb") as file:
+        head = file.read(len(MAGIC))
+    if head and head != MAGIC:
+        raise DataError(f"{path} exists and is no part of a scoring run; move it away")
+    try:
+        with closing(sqlite3.connect(path, timeout=60)) as store:
+            return bool(store.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return False
+        raise
+
+
+def manifest_of(path: Path) -> dict[str, Any]:
+    """What a store says that its scores belong to; nothing where that cannot be read."""
+    try:
+        with closing(sqlite3.connect(path, timeout=60)) as store:
+            return _manifest(store)
+    except (sqlite3.Error, ValueError):
+        return {}
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -195,6 +218,34 @@ def replace_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _manifest(store: sqlite3.Connection) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(_about(store, "manifest") or "{}")
+    return value
+
+
+def _about(store: sqlite3.Connection, name: str) -> str | None:
+    row = store.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _row(key: bytes, kept: Kept) -> tuple[Any, ...]:
+    value = None if kept.scores is None else np.asarray(kept.scores, dtype="<f4").tobytes()
+    content = (key, kept.shard, value, int(kept.cut), kept.reason)
+    return (*content, _hash(content))
+
+
+def _kept(row: tuple[Any, ...]) -> Kept | None:
+    *content, expected = row
+    if _hash(tuple(content)) != expected:
+        return None
+    _, shard, value, cut, reason = content
+    return Kept(shard, None if value is None else np.frombuffer(value, dtype="<f4").tolist(), bool(cut), reason)
+
+
+def _hash(content: tuple[Any, ...]) -> bytes:
+    return hashlib.blake2b(repr(content).encode(), digest_size=8).digest()
 
 
 def _portions(keys: Sequence[bytes]) -> Iterator[list[bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from reward_models.data.files import format_of
 from reward_models.errors import DataError
 
 OUTPUTS = (".jsonl", ".jsonl.gz", ".parquet")
+BAD_ROWS = ("raise", "quarantine", "null")
 
 
 @dataclass(frozen=True)
 class ScoringSettings:
-    """How to batch and what to do with bad rows. They are part of what a resumed run must agree on."""
+    """How to batch and what to do with bad rows. A resumed run must agree on all that scores depend on."""
 
     batch_tokens: int = field(
         default=16384, metadata={"help": "most tokens in one forward pass, padding counted; a CPU takes 2,048"}
@@ -24,7 +26,11 @@ class ScoringSettings:
         default=None, metadata={"help": "longest prompt + completion in tokens; unset: as in training"}
     )
     on_bad_row: str = field(
-        default="raise", metadata={"help": "raise, or quarantine: leave bad rows out and list them with their reasons"}
+        default="raise",
+        metadata={
+            "help": "raise; quarantine: leave bad rows out and list them with their reasons; or null: keep them, with "
+            "null for a score and the reason beside it"
+        },
     )
     attention: str = field(default="auto", metadata={"help": ATTENTION_HELP})
     step_summary: str | None = field(
@@ -38,10 +44,13 @@ class ScoringSettings:
     explain: bool = field(
         default=False, metadata={"help": "also write what each attribute counts in a gated model's score: weight_NAME"}
     )
+    restart: bool = field(
+        default=False, metadata={"help": "throw away what an earlier attempt scored, and score everything anew"}
+    )
 
     def __post_init__(self) -> None:
-        if self.on_bad_row not in ("raise", "quarantine"):
-            raise DataError(f"on_bad_row must be raise or quarantine, got '{self.on_bad_row}'")
+        if self.on_bad_row not in BAD_ROWS:
+            raise DataError(f"on_bad_row must be one of {', '.join(BAD_ROWS)}, got '{self.on_bad_row}'")
         if self.attention not in CHOICES:
             raise DataError(f"attention must be one of {', '.join(CHOICES)}, got '{self.attention}'")
         for name in ("batch_tokens", "shard_rows"):
@@ -62,3 +71,16 @@ def check_files(source: Path, output: Path) -> None:
     if source.resolve() == output.resolve():
         raise DataError(f"{output} is the input itself; name another output")
     format_of(source)
+    _check_place(output)
+
+
+def _check_place(output: Path) -> None:
+    if output.is_dir():
+        raise DataError(f"{output} is a folder; name a file")
+    folder = output.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise DataError(f"{output}: {folder} is no folder; name another output")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DataError(f"{output}: {folder} is not writable; name another output, or change its permissions")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from prefopt.errors import UserError
 
 if TYPE_CHECKING:
+    from reward_models.score_parts import Part
     from reward_models.scoring import ScoringReport
     from reward_models.scoring_settings import ScoringSettings
 
@@ -32,7 +33,21 @@ class Arguments:
     shard: str | None = field(
         default=None, metadata={"help": "i/n: score part i of n into OUTPUT.shard-i-of-n, on any machine; then --join"}
     )
+    stall_timeout: float = field(
+        default=1800.0,
+        metadata={"help": "with several processes: seconds without a batch after which one is ended; 0: never"},
+    )
+    worker_restarts: int = field(
+        default=1, metadata={"help": "with several processes: how often one that died is begun again, where it was"}
+    )
     join: int | None = field(default=None, metadata={"help": "n: join OUTPUT.shard-1-of-n to shard-n-of-n into OUTPUT"})
+
+    @property
+    def part(self) -> Part:
+        """The part that this process has, or the first of its processes."""
+        from reward_models.score_parts import Part
+
+        return Part(1, self.num_processes) if self.shard is None else Part.parse(self.shard)
 
     def check(self) -> None:
         """Refuse what does not go together."""
@@ -41,6 +56,9 @@ class Arguments:
         for name in ("num_processes", "join"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, got {value}")
+        for name in ("stall_timeout", "worker_restarts"):
+            if (least := getattr(self, name)) < 0:
+                raise UserError(f"{name} must not be negative, got {least}")
         several = self.num_processes > 1 or self.engine != "local"
         if (self.shard is not None) + (self.join is not None) + several > 1:
             raise UserError("--shard, --join and --num-processes (or --engine ray) exclude each other; give one")
@@ -54,6 +72,10 @@ def run(argv: list[str]) -> int:
     arguments, settings = parse(argv, "score", Arguments, ScoringSettings)
     arguments.check()
     check_files(Path(arguments.data), Path(arguments.output))
+    if arguments.join is None and arguments.engine == "local":
+        from reward_models.score_resume import check_earlier
+
+        check_earlier(Path(arguments.data), Path(arguments.output), settings, arguments.part)
     if settings.explain and arguments.join is None:
         from reward_models.backbones import locate
         from reward_models.folder import check_gated
@@ -74,7 +96,7 @@ def run(argv: list[str]) -> int:
 def _score(
     arguments: Arguments, settings: ScoringSettings, progress: Callable[[int], None]
 ) -> tuple[ScoringReport, str]:
-    from reward_models.scoring import Part, join_parts, score_file, score_part
+    from reward_models.scoring import join_parts, score_file, score_part
 
     name, source, output = arguments.model, arguments.data, arguments.output
     if arguments.join is not None:
@@ -88,11 +110,14 @@ def _score(
         except ModuleNotFoundError as error:
             raise UserError(f"--engine ray needs the extra 'ray': pip install 'prefopt[ray]' ({error})") from error
     if arguments.num_processes > 1:
-        from reward_models.score_processes import score_in_processes
+        from reward_models.score_processes import Patience, score_in_processes
 
-        report = score_in_processes(name, source, output, arguments.num_processes, settings, arguments.device, progress)
+        patience = Patience(arguments.stall_timeout, arguments.worker_restarts)
+        report = score_in_processes(
+            name, source, output, arguments.num_processes, settings, arguments.device, progress, patience
+        )
         return report, output
-    part = Part() if arguments.shard is None else Part.parse(arguments.shard)
+    part = arguments.part
     from reward_models import RewardModel
     from reward_models.devices import pick_device
 
@@ -112,9 +137,15 @@ def _show(report: ScoringReport, written: str, seconds: float) -> None:
     console.print(f"{report.scored:,} texts scored, {report.reused:,} known already; {seconds:.1f} s, {speed}")
     if report.resumed_rows:
         console.print(f"{report.resumed_rows:,} rows were there from an earlier attempt")
+    if report.damaged:
+        console.print(
+            f"[yellow]{report.damaged:,} kept texts were damaged on the disk; what belongs to them was scored again"
+        )
     if report.truncated:
         console.print(f"[yellow]{report.truncated:,} texts were longer than max_length and were cut")
     if report.quarantined:
         console.print(f"[yellow]{report.quarantined:,} bad rows were left out: {written}.quarantine.jsonl")
+    if report.unscored:
+        console.print(f"[yellow]{report.unscored:,} rows or texts could not be scored: null, the reason in 'unscored'")
     if report.not_finite:
         console.print(f"[yellow]{report.not_finite:,} scores were not finite and are null")

@@ -147,7 +147,7 @@ def test_a_killed_run_goes_on(tmp_path, model, monkeypatch, fails_at):
 
 
 def test_parts_of_another_run_are_not_mixed_in(tmp_path, model, monkeypatch):
-    """A run is killed, then the input changes: nothing of the first attempt is used."""
+    """A run is killed, then the input changes: it is refused, with the reason; with ``restart`` nothing is reused."""
     source = write(tmp_path / "in.jsonl", ROWS)
     settings = ScoringSettings(shard_rows=8)
     real = model.score_batch
@@ -163,8 +163,10 @@ def test_parts_of_another_run_are_not_mixed_in(tmp_path, model, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         score_file(model, source, tmp_path / "out.jsonl", settings)
     monkeypatch.undo()
-    turned = ROWS[::-1]
-    report = score_file(model, write(source, turned), tmp_path / "out.jsonl", settings)
+    write(source, ROWS[::-1])
+    with pytest.raises(DataError, match="shard-1-of-1 holds scores of an earlier attempt.*the input file was another"):
+        score_file(model, source, tmp_path / "out.jsonl", settings)
+    report = score_file(model, source, tmp_path / "out.jsonl", ScoringSettings(shard_rows=8, restart=True))
     assert report.resumed_rows == 0
     assert [row["id"] for row in read(tmp_path / "out.jsonl")] == list(range(49, -1, -1))
 

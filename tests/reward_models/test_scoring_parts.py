@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -77,7 +78,9 @@ def test_join_refuses_what_is_missing_unfinished_or_foreign(tmp_path, source, fo
     score_part(model, source, output, ScoringSettings(shard_rows=9), folder, Part(2, 2))
     with pytest.raises(DataError, match=r"shard-2-of-2 belongs to another"):
         join_parts(source, output, 2)
-    score_part(model, source, output, SETTINGS, folder, Part(2, 2))
+    with pytest.raises(DataError, match="shard_rows was 9 and is 8"):
+        score_part(model, source, output, SETTINGS, folder, Part(2, 2))
+    score_part(model, source, output, replace(SETTINGS, restart=True), folder, Part(2, 2))
     with sqlite3.connect(Part(2, 2).path(output)) as part:
         part.execute("DELETE FROM about WHERE name = 'complete'")
     with pytest.raises(DataError, match=r"shard-2-of-2 is not finished"):
