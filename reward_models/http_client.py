@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import http.client
 import json
-import random
+import math
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from reward_models.clock import CLOCK, Clock
 from reward_models.errors import DataError, ModelError
-
-AGAIN = (408, 429, 500, 502, 503, 504)
-FIRST_PAUSE = 0.25
-LONGEST_PAUSE = 10.0
-# Not the global one: pauses must not change what a seeded run draws.
-CHANCE = random.Random()
+from reward_models.failures import InfrastructureError, asks_again
 
 
-class UnreachableError(Exception):
+class UnreachableError(InfrastructureError):
     """The server gave no answer that can be used; asking again may help."""
 
-    def __init__(self, reason: str, pause: float = 0.0) -> None:
-        super().__init__(reason)
-        self.pause = pause
+
+class RefusedError(DataError):
+    """The server refuses this request; ``field`` is the part of it that it names."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 def ask(
-    where: SplitResult, method: str, path: str, body: Any, until: float, headers: Mapping[str, str] | None = None
+    where: SplitResult,
+    method: str,
+    path: str,
+    body: Any,
+    until: float,
+    headers: Mapping[str, str] | None = None,
+    clock: Clock = CLOCK,
 ) -> tuple[dict[str, Any], int]:
     """Ask until there is an answer or the time is over; return the answer and the number of retries.
 
@@ -40,41 +48,50 @@ def ask(
 
     Raises:
         UnreachableError: the time is over.
-        DataError: the server refuses this request.
+        RefusedError: the server refuses this request.
+        ModelError: it sends us elsewhere.
     """
     retries = 0
     while True:
         try:
-            return _ask_once(where, method, path, body, until, headers or {}), retries
+            return ask_once(where, method, path, body, until - clock.now(), headers), retries
         except UnreachableError as error:
-            pause = min(FIRST_PAUSE * 2**retries, LONGEST_PAUSE) * CHANCE.uniform(0.5, 1.0)
-            pause = max(pause, error.pause)
-            if time.monotonic() + pause >= until:
+            pause = clock.pause(retries, error.pause)
+            if clock.now() + pause >= until:
                 raise UnreachableError(f"{error} (after {retries + 1} attempts)") from error
-            time.sleep(pause)
+            clock.sleep(pause)
             retries += 1
 
 
-def _ask_once(
-    where: SplitResult, method: str, path: str, body: Any, until: float, headers: Mapping[str, str]
+def ask_once(
+    where: SplitResult,
+    method: str,
+    path: str,
+    body: Any,
+    seconds: float = math.inf,
+    headers: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    left = until - time.monotonic()
-    if left <= 0:
+    """Ask once, for at most so many seconds. Raises as `ask` does."""
+    if seconds <= 0:
         raise UnreachableError("the time is over")
     kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
-    connection = kind(where.hostname or "", where.port, timeout=left)
+    limit = None if math.isinf(seconds) else seconds
+    connection = kind(where.hostname or "", where.port, timeout=limit)
+    begin = time.monotonic()
     # A socket's timeout is for one read: only this ends an answer that trickles.
-    guard = threading.Timer(left, _hang_up, [connection])
+    guard = threading.Timer(0.0 if limit is None else limit, _hang_up, [connection])
     guard.daemon = True
-    guard.start()
+    if limit is not None:
+        guard.start()
     try:
         payload = None if body is None else json.dumps(body).encode()
-        sent = {"Content-Type": "application/json", **headers}
+        sent = {"Content-Type": "application/json", **(headers or {})}
         connection.request(method, where.path.rstrip("/") + path, payload, sent)
         response = connection.getresponse()
-        return _checked(response.status, response.read(), response.getheader("Retry-After"), where.geturl() + path)
+        return _checked(response.status, response.read(), response.getheader, where.geturl() + path)
     except (OSError, http.client.HTTPException) as error:
-        raise UnreachableError(f"{type(error).__name__}: {error}") from error
+        late = "" if time.monotonic() - begin < seconds else f"no answer within {seconds:.3g} s: "
+        raise UnreachableError(f"{late}{type(error).__name__}: {error}") from error
     finally:
         guard.cancel()
         connection.close()
@@ -85,19 +102,39 @@ def _hang_up(connection: http.client.HTTPConnection) -> None:
         connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _checked(status: int, content: bytes, retry_after: str | None, url: str) -> dict[str, Any]:
+def _checked(status: int, content: bytes, header: Callable[[str], str | None], url: str) -> dict[str, Any]:
     try:
         answer = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if status == 200 and isinstance(answer, dict):
         return answer
     error = answer.get("error") if isinstance(answer, dict) else None
     message = error["message"] if isinstance(error, dict) and "message" in error else f"{len(content)} bytes"
-    if status == 200 or status in AGAIN:
-        pause = float(retry_after) if retry_after and retry_after.isdigit() else 0.0
-        raise UnreachableError(f"status {status}: {message}", pause)
-    raise DataError(f"{url} refuses the request with status {status}: {message}")
+    if status == 200 or asks_again(status):
+        raise UnreachableError(f"status {status}: {message}", seconds_to_wait(header("Retry-After")))
+    if 300 <= status < 400:
+        # Followed, it would send the texts to whoever the answer names.
+        raise ModelError(
+            f"{url} redirects (status {status}) to {header('Location') or 'nowhere'}, which is not followed; if that "
+            "is your server, give its address"
+        )
+    field = error.get("param") if isinstance(error, dict) else None
+    raise RefusedError(f"{url} refuses the request with status {status}: {message}", str(field or ""))
+
+
+def seconds_to_wait(retry_after: str | None) -> float:
+    """Return the seconds that a ``Retry-After`` names, as a number or as a date; 0 where it names none."""
+    if not retry_after:
+        return 0.0
+    with suppress(ValueError):
+        seconds = float(retry_after)
+        return seconds if math.isfinite(seconds) and seconds > 0 else 0.0
+    with suppress(ValueError, TypeError):
+        then = parsedate_to_datetime(retry_after)
+        then = then if then.tzinfo else then.replace(tzinfo=UTC)
+        return max(0.0, (then - datetime.now(UTC)).total_seconds())
+    return 0.0
 
 
 def split_address(url: str) -> SplitResult:

@@ -1,4 +1,18 @@
-"""A reward source: a callable that scores completions, and how its scores are used."""
+"""A reward source: a callable that scores completions, and how its scores are used.
+
+The callable is TRL's: ``f(prompts=..., completions=..., **columns)`` gives a list with a score a completion, in their
+order. It may be a coroutine, or yield the scores one after the other, which keeps those that it had given when its time
+is over. Instead of a score it may give:
+
+- ``None``: no score, for a reason that it keeps to itself;
+- ``Ungradable("no such answer")``: nothing to judge by; None at once;
+- ``InfrastructureError("server is away")``: asked again, then None.
+
+Both are in `reward_models.failures` and may also be raised, for the whole call; broken connections and timeouts of the
+usual HTTP clients count as the latter. Every other exception is a bug of the source and ends the run with the example.
+A method ``with_failures`` with the same parameters is preferred to the call: so a callable whose call is to give plain
+None for others can tell the reasons here.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prefopt.errors import UserError
+from reward_models.patience import Patience
 from reward_models.transforms import Identity, Transform
 
 SUPPLIED = frozenset(
@@ -29,7 +44,9 @@ class RewardSource:
         columns: parameter of ``call`` -> column of the data, where the names differ.
         may_abstain: None is a legitimate answer (a source for some prompts only), and no failure.
         role: one of ``ROLES``, for a weighting that treats judges or costs apart.
-        folder, settings: of a reward model that is loaded later.
+        folder, settings: of a reward model that is loaded later. address: of a server that is asked later.
+        patience: deadlines, retries and rows a call; None = what the callable brings as its ``patience``, else the
+            defaults of `reward_models.patience.Patience`.
     """
 
     call: Callable[..., Any] | None
@@ -41,6 +58,14 @@ class RewardSource:
     role: str = "reward"
     folder: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    address: str = ""
+    patience: Patience | None = None
+
+    @property
+    def manner(self) -> Patience:
+        """How patiently it is asked."""
+        own = getattr(self.call, "patience", None)
+        return self.patience or (own if isinstance(own, Patience) else Patience())
 
     @property
     def label(self) -> str:
@@ -72,13 +97,19 @@ class RewardSource:
         return given if takes_all else {name: given[name] for name in (*required, *optional) if name in given}
 
     def load(self, device: Any) -> RewardSource:
-        """Return the source ready to be called: a folder's model is read and put on ``device``."""
+        """Return the source ready to be called: a folder's model is put on ``device``, a server asked for its heads."""
         if self.call is not None:
             return self._checked()
-        from reward_models.model import RewardModel
-        from reward_models.source import ModelReward
+        call: Any
+        if self.address:
+            from reward_models.remote import score_over_http
 
-        call = ModelReward(RewardModel.from_pretrained(self.folder), device=str(device), **self.settings)
+            call = score_over_http(self.address, **self.settings)
+        else:
+            from reward_models.model import RewardModel
+            from reward_models.source import ModelReward
+
+            call = ModelReward(RewardModel.from_pretrained(self.folder), device=str(device), **self.settings)
         base = self.names[0]
         names = (base,) if len(call.names) == 1 else tuple(f"{base}/{head}" for head in call.names)
         return replace(self, call=call, names=names)._checked()

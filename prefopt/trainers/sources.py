@@ -7,16 +7,20 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from prefopt.errors import UserError, nearest
+from prefopt.trainers.patience_keys import PATIENCE, SERVER_KEYS, read_patience
 from prefopt.trainers.reward_source import ROLES, RewardSource, parameters_of
+from reward_models.http_client import split_address
 from reward_models.transforms import build_transform
 from reward_models.verifiable import VERIFIERS, build_verifier
 
 __all__ = ["RewardSource", "check_names", "load_function", "read_source", "read_sources"]
 
-KEYS = ("source", "name", "weight", "transform", "columns", "settings", "may_abstain", "role")
+KEYS = ("source", "name", "weight", "transform", "columns", "settings", "may_abstain", "role", *PATIENCE)
 MODEL_SETTINGS = ("batch_size",)
+ADDRESS = ("http://", "https://")
 USERS_MODULE = "user_rewards_"
 """How names of modules begin that are files of the user."""
 
@@ -62,7 +66,10 @@ def check_names(sources: Sequence[RewardSource]) -> None:
 
 def _from_mapping(entry: Mapping[str, Any], where: str) -> RewardSource:
     if "source" not in entry:
-        raise UserError(f"{where} has no 'source': a model's folder, {', '.join(VERIFIERS)}, or file.py:function")
+        raise UserError(
+            f"{where} has no 'source': a model's folder, {', '.join(VERIFIERS)}, file.py:function, or a server's "
+            "address"
+        )
     given = entry.get("weight", 1.0)
     for weight in given if isinstance(given, (list, tuple)) else [given]:
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
@@ -78,7 +85,12 @@ def _from_mapping(entry: Mapping[str, Any], where: str) -> RewardSource:
             f"{where}: the weight of a {role} is not read: a judge passes or fails, a multiplier weighs a cost; "
             "leave `weight` out, and turn or stretch its scores by `transform`"
         )
-    call, folder, name = _resolve(entry, where)
+    may_abstain = entry.get("may_abstain", False)
+    if not isinstance(may_abstain, bool):
+        raise UserError(f"{where}: may_abstain must be true or false, not {may_abstain!r}")
+    call, place, name = _resolve(entry, where)
+    served = place.startswith(ADDRESS)
+    patience, of_server = read_patience(entry, call, served, where)
     if call is not None:
         required, optional, takes_all = parameters_of(call)
         for parameter in entry.get("columns") or {}:
@@ -94,21 +106,28 @@ def _from_mapping(entry: Mapping[str, Any], where: str) -> RewardSource:
         tuple(map(float, given)) if isinstance(given, (list, tuple)) else float(given),
         build_transform(entry.get("transform")),
         dict(entry.get("columns") or {}),
-        bool(entry.get("may_abstain", False)),
+        may_abstain,
         role,
-        folder,
-        dict(entry.get("settings") or {}),
+        "" if served else place,
+        of_server if served else dict(entry.get("settings") or {}),
+        place if served else "",
+        patience,
     )
 
 
 def _resolve(entry: Mapping[str, Any], where: str) -> tuple[Callable[..., Any] | None, str, str]:
-    """Return callable, folder and default name: exactly one of the first two is there."""
+    """Return callable, folder or address, and default name: exactly one of the first two is there."""
     source, settings = entry["source"], entry.get("settings") or {}
     if callable(source):
         return source, "", ""
     text = str(source)
     if text in VERIFIERS:
         return build_verifier(text, settings), "", text
+    if text.startswith(ADDRESS):
+        split_address(text)
+        if settings:
+            raise UserError(f"{where}: a server has no settings here; its keys are {', '.join(SERVER_KEYS)}")
+        return None, text, str(urlsplit(text).hostname)
     path, colon, function = text.rpartition(":")
     if colon and path.endswith(".py"):
         if settings:
@@ -120,7 +139,8 @@ def _resolve(entry: Mapping[str, Any], where: str) -> tuple[Callable[..., Any] |
                 raise UserError(f"{where}: a reward model has no setting '{key}'; it has {', '.join(MODEL_SETTINGS)}")
         return None, text, Path(text).resolve().name
     raise UserError(
-        f"{where}: source '{text}' is no folder, no verifier ({', '.join(VERIFIERS)}) and no file.py:function."
+        f"{where}: source '{text}' is no folder, no verifier ({', '.join(VERIFIERS)}), no file.py:function and no "
+        "http address."
         f"{nearest(text, VERIFIERS)}"
     )
 

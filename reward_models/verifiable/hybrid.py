@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from reward_models.errors import ModelError
+from reward_models.failures import Failure
 from reward_models.formatting import Text
 from reward_models.verifiable.format_and_length.correctness import build_judge, columns_read
 from reward_models.verifiable.lengths import check_unit, lengths_of
@@ -139,7 +140,7 @@ class HybridReward:
             if columns.get(column) is None:
                 raise ModelError(f"hybrid_reward: its {name} reads the column '{column}', which the data do not have")
         given = list(judge(prompts=prompts, completions=completions, **_taken(judge, columns)))
-        return [None if one is None or math.isnan(one) else float(one) for one in given]
+        return [None if one is None or isinstance(one, Failure) or math.isnan(one) else float(one) for one in given]
 
 
 def mixed(share: float, rule: float | None, model: float | None) -> float | None:

@@ -8,10 +8,12 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from reward_models.errors import ModelError
+from reward_models.failures import Failure, InfrastructureError, Ungradable
 from reward_models.formatting import Text
+from reward_models.patience import Patience
 from reward_models.verifiable import math_process
 from reward_models.verifiable.exact_answer import exact_number
 from reward_models.verifiable.final_answer import FinalAnswer, final_answer, reference_answer
@@ -27,6 +29,7 @@ class MathVerdict:
 
     score: float | None
     reason: str = ""
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class MathAnswer:
     the same rule, so ``42``, ``\frac{1}{2}``, a solution with a box, and one that ends with ``#### 42`` all do. It is
     math-verify's first argument, for its relation is not symmetric. Plain words are compared as words.
 
-    None, not scored: no reference; a reference that cannot be read, or not in time; an exception in the comparison.
+    None, not scored: no reference; a reference that cannot be read, or not in time; an exception in the comparison;
+    processes that the machine cannot keep up. `with_failures` tells which: the last is infrastructure, the two before
+    are ungradable, and a row without a reference is plainly None.
     0, the completion's own fault: no answer; one that cannot be read; one on which the comparison ends neither in
     ``deadline`` seconds nor in 4 GB, or ends its process twice. Else an endless answer would beat a wrong one.
 
@@ -53,6 +58,8 @@ class MathAnswer:
     deadline: float = 10.0
     workers: int | None = None
 
+    patience: ClassVar[Patience] = Patience(row_wise=True, retries=2)
+
     def __post_init__(self) -> None:
         if not self.deadline > 0:
             raise ModelError(f"math_answer: deadline must be positive, not {self.deadline}")
@@ -66,6 +73,13 @@ class MathAnswer:
     ) -> list[float | None]:
         """Return one score a completion: 1, 0, or None."""
         return [verdict.score for verdict in self.judge(completions, answer)]
+
+    def with_failures(
+        self, prompts: Sequence[Text], completions: Sequence[Text], answer: Sequence[Any]
+    ) -> list[float | Failure | None]:
+        """Return the same, with the failure in the place of None."""
+        verdicts = self.judge(completions, answer)
+        return [one.score if one.failure is None else one.failure for one in verdicts]
 
     def judge(self, completions: Sequence[Text], answer: Sequence[Any]) -> list[MathVerdict]:
         """Return one verdict a completion; equal questions are asked once."""
@@ -82,7 +96,8 @@ class MathAnswer:
     def _verdict(self, completion: str, reference: str) -> MathVerdict:
         gold = reference_answer(reference)
         if gold is None:
-            return MathVerdict(None, "no reference")
+            unread = None if not reference.strip() else Ungradable("a reference without an answer in it")
+            return MathVerdict(None, "no reference", unread)
         answer = final_answer(completion)
         if answer is None:
             return MathVerdict(0.0, "no answer")
@@ -93,7 +108,10 @@ class MathAnswer:
         number = exact_number(gold.text)
         if number is not None and exact_number(answer.text) == number:
             return MathVerdict(1.0)
-        return self._compared(gold, answer)
+        try:
+            return self._compared(gold, answer)
+        except InfrastructureError as error:
+            return MathVerdict(None, str(error), error)
 
     def _compared(self, gold: FinalAnswer, answer: FinalAnswer) -> MathVerdict:
         stage, equal, reason = self._asked(gold, answer)
@@ -102,10 +120,11 @@ class MathAnswer:
             stage = self._asked(gold, HARMLESS)[0]
             if stage == "done":
                 return MathVerdict(0.0, f"the comparison with this answer did not end: {reason}")
-            return MathVerdict(None, f"reference: {reason}")
-        if stage == "gold":
-            return MathVerdict(None, f"reference: {reason}")
-        return MathVerdict(None if equal is None else float(equal), reason)
+        if stage in ("answer", "gold"):
+            return MathVerdict(None, f"reference: {reason}", Ungradable(f"reference: {reason}"))
+        if equal is None:
+            return MathVerdict(None, reason, Ungradable(reason))
+        return MathVerdict(float(equal), reason)
 
     def _asked(self, gold: FinalAnswer, answer: FinalAnswer, attempts: int = 2) -> math_process.Comparison:
         checker = math_process.take()

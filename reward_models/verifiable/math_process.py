@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -14,8 +15,9 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from reward_models.errors import ModelError
+from reward_models.failures import InfrastructureError
 from reward_models.verifiable.final_answer import FinalAnswer
+from reward_models.verifiable.sandbox.memory import out_of_memory_kills
 
 PROGRAM = Path(__file__).with_name("math_program.py")
 START_SECONDS = 120.0
@@ -42,14 +44,17 @@ class Checker:
     """One process. Not for two threads at a time; `take` and `give_back` see to that."""
 
     def __init__(self) -> None:
-        # -P: the script's folder holds modules of ours that must not stand for others of the same name.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(PROGRAM)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        try:
+            # -P: the script's folder holds modules of ours that must not stand for others of the same name.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(PROGRAM)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise InfrastructureError(f"no process to compare answers in: {error}") from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests, self._answers = self._process.stdin, self._process.stdout
@@ -59,12 +64,16 @@ class Checker:
         except (Late, Gone):
             self.end()
             message = "the process that compares answers did not start; try `python -c 'import math_verify'`"
-            raise ModelError(message) from None
+            raise InfrastructureError(message) from None
 
     def compare(self, gold: FinalAnswer, answer: FinalAnswer, seconds: float) -> Comparison:
-        """Compare; a process that is late or gone is ended, and cannot be asked again."""
+        """Compare; a process that is late or gone is ended, and cannot be asked again.
+
+        Raises:
+            InfrastructureError: the machine, and not the answer, ended it.
+        """
         request = {"gold": [gold.text, gold.exact], "answer": [answer.text, answer.exact], "seconds": seconds}
-        deadline, stage = time.monotonic() + seconds, "gold"
+        deadline, stage, kills = time.monotonic() + seconds, "gold", out_of_memory_kills()
         try:
             self._requests.write(json.dumps(request).encode() + b"\n")
             self._requests.flush()
@@ -78,6 +87,9 @@ class Checker:
             return Comparison(stage, None, f"no verdict within {seconds:g} s")
         except (Gone, OSError):
             self.end()
+            if self._process.returncode == -signal.SIGKILL and out_of_memory_kills() > kills:
+                message = "the machine ran out of memory, and its killer chose the process that compares answers"
+                raise InfrastructureError(message) from None
             return Comparison(stage, None, ENDED)
 
     @property

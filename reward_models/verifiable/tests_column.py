@@ -25,6 +25,8 @@ from reward_models.errors import DataError
 from reward_models.python_source import NO_PYTHON, parse_source
 from reward_models.verifiable.grading.cases import AssertCase, CallCase, Case, CheckCase, StdinCase
 
+NO_TESTS = "no tests"
+
 
 @dataclass(frozen=True)
 class RowTests:
@@ -48,13 +50,13 @@ def read_tests(value: Any, where: str, tolerance: float | None = None) -> RowTes
     """
     if isinstance(value, str):
         if not value.strip():
-            return RowTests((), "no tests")
+            return RowTests((), NO_TESTS)
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
             return RowTests((), f"tests are no JSON: {str(error)[:100]}")
     if value is None:
-        return RowTests((), "no tests")
+        return RowTests((), NO_TESTS)
     if not isinstance(value, (list, tuple)):
         return RowTests((), f"tests are no list but {type(value).__name__}")
     cases = []
@@ -63,7 +65,7 @@ def read_tests(value: Any, where: str, tolerance: float | None = None) -> RowTes
             cases.append(_case(test, tolerance))
         except _Wrong as wrong:
             raise DataError(f"{where}, test {number}: {wrong}") from None
-    return RowTests(tuple(cases), "" if cases else "no tests")
+    return RowTests(tuple(cases), "" if cases else NO_TESTS)
 
 
 def _case(test: Any, tolerance: float | None) -> Case:

@@ -7,16 +7,19 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
-from reward_models.errors import ModelError
+from reward_models.errors import DataError, ModelError
+from reward_models.failures import Failure, InfrastructureError, Ungradable
 from reward_models.formatting import Text
+from reward_models.patience import Patience
 from reward_models.verifiable.code_blocks import program_of
 from reward_models.verifiable.grading import Execution, Graded, Job, grade
+from reward_models.verifiable.grading.cache import JobError, key_of
 from reward_models.verifiable.grading.grade import Mode
 from reward_models.verifiable.pass_scores import SCORES
 from reward_models.verifiable.sandbox import Limits, RemoteSandbox, Sandbox, SandboxUnavailable
-from reward_models.verifiable.tests_column import RowTests, read_tests
+from reward_models.verifiable.tests_column import NO_TESTS, RowTests, read_tests
 from reward_models.verifiable.texts import text_of
 
 LOG = logging.getLogger(__name__)
@@ -28,12 +31,14 @@ class Judged:
     """A completion's verdicts: one a test, True, False, or None where the grader and not the program is the reason.
 
     ``reason`` says why there is no score, or what the first failure was. ``execution`` is None where nothing was run.
+    ``failure``: the same as a failure, where it is neither the program's fault nor the lack of any tests.
     """
 
     score: float | None
     cells: tuple[bool | None, ...]
     reason: str = ""
     execution: Execution | None = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class UnitTests:
     sandbox, and its tests where it cannot reach them; see `reward_models.verifiable.sandbox` and
     `reward_models.verifiable.grading`. A wrong answer, a crash, a deadline or too much memory fail a test. Whatever is
     not the program's fault leaves it unjudged, and the score None where it depends on it: a row without tests, or with
-    tests that are no JSON; a sandbox that fails; a test that cannot be put to a program in another process.
+    tests that cannot be read; a sandbox that fails; a test that cannot be put to a program in another process.
+    `with_failures` tells which: a sandbox that fails is infrastructure and asked again, the rest is ungradable.
 
     Attributes:
         score: ``strict`` (all tests), ``fraction`` (share of them), or ``strict_plus_tenth`` (strict + fraction / 10).
@@ -64,7 +70,7 @@ class UnitTests:
     ``prefix``, code that stands before the program (a HumanEval prompt, which a completion goes on from).
 
     Raises:
-        ModelError: when built, for settings without sense, or where nothing contains programs here. When called,
+        ModelError: when built, for settings without sense, or where nothing contains programs here. `check_rows` raises
             `DataError` for a test of no known kind; it names row, test and key.
     """
 
@@ -78,6 +84,8 @@ class UnitTests:
     remote: str | None = None
     allow_unsafe: bool = False
     workers: int | None = None
+
+    patience: ClassVar[Patience] = Patience(row_wise=True, retries=2)
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
@@ -119,6 +127,19 @@ class UnitTests:
         """Return one score a completion."""
         return [judged.score for judged in self.judge(completions, tests, prefix)]
 
+    def with_failures(
+        self,
+        prompts: Sequence[Text],
+        completions: Sequence[Text],
+        tests: Sequence[Any],
+        prefix: Sequence[str | None] | None = None,
+    ) -> list[float | Failure | None]:
+        """Return the same, with the failure in the place of None; None is a row that brings no tests."""
+        return [
+            one.score if one.failure is None or one.score is not None else one.failure
+            for one in self.judge(completions, tests, prefix)
+        ]
+
     def results(
         self,
         prompts: Sequence[Text],
@@ -140,20 +161,27 @@ class UnitTests:
         """Return everything that is known of each completion."""
         before = list(prefix) if prefix is not None else [None] * len(completions)
         rows = [
-            (text_of(completion), read_tests(one, f"tests, row {number}", self.tolerance), start or "")
+            (text_of(completion), self._read(one, number), start or "")
             for number, (completion, one, start) in enumerate(zip(completions, tests, before, strict=True), start=1)
         ]
-        graded = iter(self._graded([self._job(*row) for row in rows if row[1].cases]))
-        judged = []
-        for _, read, _ in rows:
-            if not read.cases:
-                judged.append(Judged(None, (), read.reason))
-                continue
-            one = next(graded)
-            score = SCORES[self.score](one.cells)
-            judged.append(Judged(score, one.cells, one.execution.reason, one.execution))
+        graded = iter(self._graded([self._job(text, read, start) for text, read, start in rows if read.cases]))
+        judged = [self._judged(next(graded)) if read.cases else _unread(read) for _, read, _ in rows]
         _report(judged)
         return judged
+
+    def _read(self, tests: Any, number: int) -> RowTests:
+        try:
+            read = read_tests(tests, f"tests, row {number}", self.tolerance)
+            key_of(Job("", read.cases))
+        except (DataError, JobError) as error:
+            return RowTests((), f"tests cannot be read: {error}")
+        return read
+
+    def _judged(self, graded: Graded) -> Judged:
+        score, reason = SCORES[self.score](graded.cells), graded.execution.reason
+        kind = InfrastructureError if "infra" in graded.statuses else Ungradable
+        failure = kind(reason) if score is None else None
+        return Judged(score, graded.cells, reason, graded.execution, failure)
 
     def _graded(self, jobs: Sequence[Job]) -> list[Graded]:
         return grade(
@@ -170,6 +198,10 @@ class UnitTests:
         # A completion of bare code goes on from the middle of a line, a block of code begins one.
         between = "\n" if fenced and prefix and not prefix.endswith("\n") else ""
         return Job(prefix + between + program, tests.cases, prefix, self.timeout)
+
+
+def _unread(read: RowTests) -> Judged:
+    return Judged(None, (), read.reason, failure=None if read.reason == NO_TESTS else Ungradable(read.reason))
 
 
 def _report(judged: Sequence[Judged]) -> None:

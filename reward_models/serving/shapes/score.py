@@ -2,7 +2,8 @@
 
 Request ``{"prompts": [...], "completions": [...]}``, each a text or a list of messages; response
 ``{"scores": [[...K] ...N], "names": [...K], "unscored": {row: reason}, "truncated": [rows]}``. A score that is missing
-is null, never 0.
+is null, never 0. A request may have ``ids``, one a pair, all different; they come back in the order of the scores, so
+that a client need not trust places.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class ScoreRequest(Body):
     prompts: Annotated[list[Any], Field(min_length=1)]
     completions: Annotated[list[Any], Field(min_length=1)]
     truncate: bool | None = None
+    ids: list[str] | None = None
 
     def wanted(self) -> list[Wanted]:
         """Return the texts to score."""
@@ -29,6 +31,8 @@ class ScoreRequest(Body):
             raise bad_field(
                 "completions", f"{len(self.completions)} for {len(self.prompts)} prompts; they must pair up"
             )
+        if self.ids is not None and (len(self.ids) != len(self.prompts) or len(set(self.ids)) != len(self.ids)):
+            raise bad_field("ids", f"expected {len(self.prompts)} different ones, one a pair")
         return [
             Wanted(
                 f"completions[{i}]",
@@ -42,7 +46,8 @@ class ScoreRequest(Body):
 async def answer_score(request: ScoreRequest, service: ScoringService) -> dict[str, Any]:
     """Answer one request."""
     scored = await service.score(request.wanted(), request.truncate)
-    return {
+    ids = {} if request.ids is None else {"ids": request.ids}
+    return ids | {
         "scores": scored.scores,
         "names": list(service.model.names),
         "unscored": {str(number): reason for number, reason in scored.unscored.items()},

@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any
 
 from reward_models.errors import ModelError
+from reward_models.failures import Failure
 from reward_models.formatting import Text
 
 
@@ -59,7 +60,7 @@ def correctness(
         _, taken = _parameters(judge)
         own = {name: value for name, value in columns.items() if taken is None or name in taken}
         given = list(judge(prompts=prompts, completions=completions, **own))
-    return [None if one is None or one != one else float(one) >= 1 for one in given]
+    return [None if one is None or isinstance(one, Failure) or one != one else float(one) >= 1 for one in given]
 
 
 def _parameters(judge: Any) -> tuple[list[str], list[str] | None]:

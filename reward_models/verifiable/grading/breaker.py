@@ -6,8 +6,10 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 
+from reward_models.failures import SourceStopped
 
-class GradingStopped(RuntimeError):
+
+class GradingStopped(SourceStopped):
     """Too many programs could not be graded, by no fault of theirs."""
 
 

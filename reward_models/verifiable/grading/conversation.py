@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from reward_models.failures import InfrastructureError
 from reward_models.verifiable.grading.cases import Status
 from reward_models.verifiable.grading.inside.codec import LARGEST
 from reward_models.verifiable.grading.program import program
@@ -27,10 +28,6 @@ class Confines(Protocol):
 
     def start(self, program: str, limits: Limits) -> Process:
         """Start a program."""
-
-
-class InfrastructureError(RuntimeError):
-    """The sandbox failed, not the program. The message says how."""
 
 
 class CancelledError(RuntimeError):

@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from reward_models.verifiable.sandbox.limits import Limits
+from reward_models.verifiable.sandbox.memory import out_of_memory_kills
 from reward_models.verifiable.sandbox.usage import Usage
 
 CHUNK = 1 << 16
@@ -58,7 +59,7 @@ class Process:
         self._exceeded: set[str] = set()
         self._killed = False
         self._report = bytearray()
-        self._started = time.monotonic()
+        self._started, self._kills_before = time.monotonic(), out_of_memory_kills()
         for descriptor in (ends.stdin, ends.stdout, ends.stderr, ends.answers):
             os.set_blocking(descriptor, False)
         ends.leash.setblocking(False)
@@ -207,6 +208,9 @@ class Process:
         for descriptor in list(self._open):
             self._close(descriptor)
         returncode = os.waitstatus_to_exitcode(told["status"]) if "status" in told else None
+        ours = self._killed or self._exceeded or told.get("timed_out", False)
+        if returncode == -signal.SIGKILL and not ours and out_of_memory_kills() > self._kills_before:
+            told = {**told, "refused": "the machine ran out of memory, and its killer chose this program"}
         cpu_ms = told.get("cpu_ms", 0.0)
         self.usage = Usage(
             returncode=None if "refused" in told else returncode,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from reward_models import RewardModel
 from reward_models.errors import DataError, ModelError
+from reward_models.failures import Ungradable
 from reward_models.formatting import Encoded
 from reward_models.remote import RemoteReward, score_over_http
 from tests.reward_models.serving.server import HEADS, running, service_of, tiny_reward_model
@@ -165,13 +166,25 @@ def test_a_wrong_number_of_scores_is_no_score(scores: list[list[float]]) -> None
     assert source.failed_rows == 2
 
 
+def test_a_text_that_the_server_refuses_by_name_has_no_score(model: RewardModel) -> None:
+    """Of three texts the second has 13 tokens and 8 are allowed: None with the server's words, the others scored."""
+    with running(service_of(model, max_length=8, truncate=False)) as url:
+        source = score_over_http(url)
+        rows = source.with_failures(prompts=["a"] * 3, completions=["b", "b" * 10, "c"])
+        assert source(prompts=["a"], completions=["b" * 10]) == [[None, None]]
+    message = "/score refuses the request with status 400: completions[0]: 13 tokens, but at most 8 are scored"
+    assert isinstance(rows[1], Ungradable)
+    assert message.replace("[0]", "[1]") in str(rows[1])
+    torch.testing.assert_close(torch.tensor([rows[0], rows[2]]), model.score(["a"] * 2, ["b", "c"]), rtol=0, atol=1e-5)
+    assert (source.unscored_rows, source.failed_rows, source.retries) == (2, 0, 0)
+
+
 def test_what_asking_again_cannot_mend_raises(model: RewardModel) -> None:
     """The server's own words; a server of other heads; rows that do not pair; no address."""
     with running(service_of(model, max_length=8, truncate=False)) as url:
         source = score_over_http(url)
-        message = r"/score refuses the request with status 400: completions\[0\]: 13 tokens, but at most 8 are scored"
-        with pytest.raises(DataError, match=message):
-            source(prompts=["a"], completions=["b" * 10])
+        with pytest.raises(DataError, match=r"/score refuses the request with status 400: prompts: "):
+            source._ask([], 5.0)
         with pytest.raises(ModelError, match=r"serves \['helpful', 'brief'\] now, and not \['kind'\]"):
             RemoteReward(url, ("kind",))(prompts=["a"], completions=["b"])
         with pytest.raises(DataError, match="2 prompts but 1 completions; they must pair up"):

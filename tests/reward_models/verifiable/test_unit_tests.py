@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 
 import pytest
 
 from reward_models.errors import DataError, ModelError
+from reward_models.failures import Ungradable
 from reward_models.verifiable import UnitTests, build_verifier
 from reward_models.verifiable.pass_scores import SCORES
 from reward_models.verifiable.sandbox import Sandbox, SandboxUnavailable
@@ -125,9 +127,21 @@ def test_a_deadline_of_the_test(unit_tests: UnitTests) -> None:
 
 
 def test_refused_tests(unit_tests: UnitTests) -> None:
-    """An unknown key names row, test and key, and nothing is run."""
-    with pytest.raises(DataError, match=r"tests, row 2, test 1: unknown key 'asert'\. Did you mean 'assert'"):
-        unit_tests(["?"] * 2, [ADD] * 2, tests=[CALLS, [{"asert": "assert 1"}]])
+    """An unknown key names row, test and key before a run; in one, that row alone is ungradable, with the same words.
+
+    So is a row whose arguments are no plain data; one without any tests is plainly None.
+    """
+    tests = [CALLS, [{"asert": "assert 1"}], [{"function": "f", "args": [object()], "expected": 1}], []]
+    words = "tests, row 2, test 1: unknown key 'asert'. Did you mean 'assert'"
+    with pytest.raises(DataError, match=re.escape(words)):
+        unit_tests.check_rows(tests)
+    found = unit_tests.with_failures(["?"] * 4, [ADD] * 4, tests=tests)
+    assert (found[0], found[3]) == (1.0, None)
+    assert isinstance(found[1], Ungradable)
+    assert words in str(found[1])
+    assert isinstance(found[2], Ungradable)
+    assert "case 0, args: builtins.object is not plain data" in str(found[2])
+    assert unit_tests(["?"] * 4, [ADD] * 4, tests=tests) == [1.0, None, None, None]
 
 
 def test_what_it_refuses() -> None:
