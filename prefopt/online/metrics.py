@@ -27,7 +27,8 @@ def batch_metrics(
     ``reward.K`` (mean), ``reward_std.K`` (within groups), ``unscored.K``, ``weight.K`` (what a unit of the raw
     reward counts in the advantage, normalisation and adjustments included), ``influence.K`` (correlation of the reward
     with the advantage), ``correlation.K.L`` (of two rewards over the rows of a prompt), ``advantage_std``,
-    ``groups_without_signal``, ``rows_dropped``, ``completion_length``. K is the source's number.
+    ``groups_without_signal``, ``groups_dropped`` (too few scores in them to say anything), ``rows_dropped``,
+    ``completion_length``. K is the source's number.
     """
     metrics: Metrics = {}
     taking_part = rollouts.mask & kept[:, None]
@@ -52,6 +53,8 @@ def batch_metrics(
     speaking = torch.zeros(len(labels), dtype=torch.bool, device=index.device).index_fill(0, index[~silent], True)
     metrics["groups_without_signal"] = ((~speaking).sum(), _count(speaking))
     metrics["rows_unscored"] = ((~known).sum(), _count(known))
+    heard = torch.zeros(len(labels), dtype=torch.bool, device=index.device).index_fill(0, index[known], True)
+    metrics["groups_dropped"] = ((~heard).sum(), _count(heard))
     metrics["rows_dropped"] = ((~kept).sum(), _count(kept))
     metrics["completion_length"] = (rollouts.mask.sum(), _count(kept))
     return metrics

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 Metrics = Mapping[str, tuple[Tensor, Tensor]]
-COUNTS = re.compile(r"^(unscored\.\d+|rows_unscored|rows_dropped)$")
+COUNTS = re.compile(r"^((unscored\w*|abstained)\.\d+|rows_unscored|rows_dropped|groups_dropped)$")
 LARGEST = re.compile(r"(^|/)largest_")
 NUMBERED = re.compile(r"^(?P<name>\w+)\.(?P<source>\d+)(\.(?P<other>\d+))?$")
 

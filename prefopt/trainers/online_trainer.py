@@ -179,7 +179,7 @@ class OnlineTrainer(WholeCheckpointsMixin, FiniteStepsMixin, OnlineCheckpoints):
         """Run ``prepare`` over the rows of all processes; keep this process's part in the batch."""
         rollouts, prepared = self._prepared(rows, batch, rewards, self.group_size)
         own = slice(self.accelerator.process_index * len(rows), (self.accelerator.process_index + 1) * len(rows))
-        self.tallies[self.mode].add_shared(prepared.metrics)
+        self.tallies[self.mode].add_shared({**prepared.metrics, **self.scorer.missing()})
         self.forget_reward_metrics()
         if self.mode == "train":
             self.statistics = {slot: dict(values) for slot, values in prepared.statistics.items()}
