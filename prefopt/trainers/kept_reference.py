@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,15 @@ from prefopt.trainers.moving_reference import MovingWeights
 
 
 class MovesReference(TrainerCallback):
-    """Updates the reference after optimiser steps, before a checkpoint of the same step is written."""
+    """Updates the reference after optimiser steps that were taken, before a checkpoint of the same step is written."""
 
-    def __init__(self, weights: MovingWeights, accelerator: Any) -> None:
-        self.weights, self.accelerator = weights, accelerator
+    def __init__(self, weights: MovingWeights, accelerator: Any, taken: Callable[[], bool]) -> None:
+        self.weights, self.accelerator, self.taken = weights, accelerator, taken
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """One optimiser step is done."""
-        self.weights.after_step(state.global_step, self.accelerator.unwrap_model(kwargs["model"]))
+        if self.taken():
+            self.weights.after_step(state.global_step, self.accelerator.unwrap_model(kwargs["model"]))
 
 
 class KeepsReferenceMixin:
@@ -31,7 +33,7 @@ class KeepsReferenceMixin:
         """Update these weights from now on, and keep them in checkpoints; None where the reference stands still."""
         self.moving_weights = weights
         if weights is not None:
-            self.add_callback(MovesReference(weights, self.accelerator))  # type: ignore[attr-defined]
+            self.add_callback(MovesReference(weights, self.accelerator, lambda: self.step_was_taken))  # type: ignore[attr-defined]
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         if self.moving_weights is not None and self.args.should_save:  # type: ignore[attr-defined]

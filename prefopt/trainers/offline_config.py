@@ -12,6 +12,7 @@ from prefopt.errors import UserError, nearest
 from prefopt.offline import OfflineMethod
 from prefopt.offline.reference import Folder
 from prefopt.trainers.checkpointing.settings import CheckpointArguments
+from prefopt.trainers.guard_settings import GuardArguments
 from prefopt.trainers.optimiser import OptimiserArguments
 from prefopt.trainers.pair_statistics import needed_statistics
 from prefopt.trainers.reference_settings import check_reference
@@ -26,7 +27,7 @@ Order = Literal["group_by_length", "random", "sequential"]
 
 
 @dataclass
-class OfflineConfig(CheckpointArguments, OptimiserArguments, TrainingArguments):
+class OfflineConfig(CheckpointArguments, OptimiserArguments, GuardArguments, TrainingArguments):
     """transformers' TrainingArguments, and what preference optimisation adds."""
 
     recipe: str | dict[str, Any] | list[Any] = field(

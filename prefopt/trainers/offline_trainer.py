@@ -20,6 +20,8 @@ from prefopt.errors import UserError
 from prefopt.offline.method import OfflineMethod
 from prefopt.trainers.adapted import bare, is_adapted
 from prefopt.trainers.checkpointing.staging import WholeCheckpointsMixin
+from prefopt.trainers.finite_rows import sound_rows
+from prefopt.trainers.guard_texts import texts_of_rows
 from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.history import HistoryFile, Tally
 from prefopt.trainers.kept_reference import KeepsReferenceMixin
@@ -35,6 +37,7 @@ from prefopt.trainers.pair_tokens import PairTokens, label_columns
 from prefopt.trainers.policies import prepare_tokenizer
 from prefopt.trainers.reference_cache import cache_key, compute_reference, with_reference
 from prefopt.trainers.reference_pass import FROM_REFERENCE, ReferencePass, check_reference_pass, reference_pass
+from prefopt.trainers.resuming import ResumesMixin
 from prefopt.trainers.token_budget import InPasses, add_up, check_passes, in_order, parts_of
 from prefopt.trainers.token_masks import attach_masks, specifications
 from prefopt.trainers.whole_batches import CARRIED, AdvanceState, WholeBatches
@@ -154,8 +157,21 @@ class OfflineTrainer(WholeCheckpointsMixin, TrainsMasksMixin, KeepsReferenceMixi
         return "ref_logps" in self.objective.needs
 
     def rows_of(self, inputs: Any) -> list[str]:
-        """Row numbers of the training data."""
+        """Row numbers of the training data, of rows that count."""
         return [f"row {i}" for i in inputs["row"].tolist()]
+
+    def text_of(self, inputs: Any) -> list[dict[str, Any]]:
+        """Prompt and answers as they were trained on."""
+        return texts_of_rows(self.train_dataset.rows, inputs["row"].tolist(), self.processing_class)
+
+    def remember_step(self) -> None:
+        """A step begins; its figures may have to be forgotten."""
+        super().remember_step()
+        self._measured_before = self.measured.sums()
+
+    def forget_step(self) -> None:
+        """A step is not taken: neither are its figures."""
+        self.measured.take(self._measured_before)
 
     def outputs(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[PairOutputs, PairOutputs | None, Pairs]:
         """What the objective takes: policy, reference where it is read, and pairs."""
@@ -197,6 +213,7 @@ class OfflineTrainer(WholeCheckpointsMixin, TrainsMasksMixin, KeepsReferenceMixi
             real = part["weight"] > 0
             prepared = self.whole.prepared(part)
             losses = self.objective.losses(policy, reference, pairs, prepared)
+            self.watch(part, sound_rows(losses, (policy, reference), pairs))
             if model.training and self.objective.observes and self.objective.scope == "row":
                 self.whole.watch(part, self.objective.observe(policy, reference, pairs))
             found.append(losses.detach())
@@ -224,6 +241,7 @@ class OfflineTrainer(WholeCheckpointsMixin, TrainsMasksMixin, KeepsReferenceMixi
         with torch.no_grad(), self.compute_loss_context_manager():
             parts = parts_of(inputs)
             found = in_order(parts, [self._figures(model, part) for part in parts])
+        self.watch_held_out(inputs, found[:, 0])
         return None, found, inputs["weight"]
 
     def _figures(self, model: nn.Module, part: Mapping[str, Any]) -> Tensor:
@@ -267,16 +285,21 @@ class OfflineTrainer(WholeCheckpointsMixin, TrainsMasksMixin, KeepsReferenceMixi
         return found
 
     def _advance(self) -> None:
-        taken = self.finite_steps.consecutive == 0 and not self.accelerator.optimizer_step_was_skipped
-        self.whole.advance(taken)
+        self.whole.advance(self.step_was_taken)
+
+    def open_figures(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Sums and counts of the objective's metrics since the last log line."""
+        return self.measured.sums(), {}
+
+    def take_figures(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+        """Go on adding to what `open_figures` gave."""
+        self.measured.take(tensors)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the objective's metrics to a training log line."""
         if "loss" in logs:
             logs |= self.measured.collect(self.accelerator)
             self.say_dead_masks(logs)
-            if self.finite_steps.skipped:
-                logs["skipped_steps"] = self.finite_steps.skipped
         super().log(logs, start_time)
 
     def _is_logging_step(self) -> bool:

@@ -12,6 +12,7 @@ from trl import GRPOConfig
 from prefopt.errors import UserError
 from prefopt.trainers.adapters import AdapterArguments
 from prefopt.trainers.checkpointing.settings import CheckpointArguments
+from prefopt.trainers.guard_settings import GuardArguments
 from prefopt.trainers.optimiser import OptimiserArguments
 from prefopt.trainers.supply.settings import SupplyArguments
 from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget
@@ -52,7 +53,9 @@ IDLE: dict[str, str] = {
 
 
 @dataclass
-class OnlineConfig(AdapterArguments, CheckpointArguments, OptimiserArguments, SupplyArguments, GRPOConfig):
+class OnlineConfig(
+    AdapterArguments, CheckpointArguments, OptimiserArguments, SupplyArguments, GuardArguments, GRPOConfig
+):
     """TRL's GRPOConfig for generation and training; advantages, weights and loss come from the recipe.
 
     A loss setting of TRL that is changed from its default is refused, as it would have no effect.
@@ -76,9 +79,6 @@ class OnlineConfig(AdapterArguments, CheckpointArguments, OptimiserArguments, Su
         default=0.05, metadata={"help": "stop when a source leaves more than this share of completions unscored ..."}
     )
     unscored_window: int = field(default=10, metadata={"help": "... within this number of generation batches"})
-    max_non_finite: int = field(
-        default=3, metadata={"help": "stop after so many steps in a row whose loss or gradient is not finite"}
-    )
     disable_dropout: bool = field(
         default=True, metadata={"help": "train without dropout, which would make importance ratios noisy"}
     )
@@ -157,8 +157,8 @@ class OnlineConfig(AdapterArguments, CheckpointArguments, OptimiserArguments, Su
         check_token_budget(self.token_budget)
         if not 0 <= self.max_unscored <= 1:
             raise UserError(f"max_unscored is a share between 0 and 1, not {self.max_unscored}")
-        if self.unscored_window < 1 or self.max_non_finite < 1:
-            raise UserError("unscored_window and max_non_finite must be at least 1")
+        if self.unscored_window < 1:
+            raise UserError(f"unscored_window must be at least 1, not {self.unscored_window}")
         if isinstance(self.recipe, dict) and "recipe" not in self.recipe:
             raise UserError("recipe names no recipe: write `recipe: {recipe: grpo, beta: 0.04}`")
 

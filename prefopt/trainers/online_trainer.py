@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from prefopt.trainers import progress
 from prefopt.trainers.checkpointing.staging import WholeCheckpointsMixin
 from prefopt.trainers.compose import choose_objective, tell_unread_rewards, with_length, with_roles, with_weights
 from prefopt.trainers.display import show_brief_lines
+from prefopt.trainers.finite_rows import finite_rows, sound_policy, sound_prepared, sound_rollouts
 from prefopt.trainers.generation import attach, completion_mask, detach_rows, gather_rollouts, reads_logps
+from prefopt.trainers.guard_texts import texts_of_rollouts
 from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.history import HistoryFile, Tally
 from prefopt.trainers.online_checkpoints import OnlineCheckpoints
@@ -30,6 +33,7 @@ from prefopt.trainers.optimiser import use_optimiser
 from prefopt.trainers.preference_prompt import PreferencePrompt
 from prefopt.trainers.prompts import check_columns, check_supplied
 from prefopt.trainers.reference import Reference
+from prefopt.trainers.resuming import ResumesMixin
 from prefopt.trainers.reward_source import RewardSource
 from prefopt.trainers.scoring import Scorer
 from prefopt.trainers.sources import check_names, read_sources
@@ -52,7 +56,7 @@ from prefopt.trainers.trl_hooks import require_tested_version
 from prefopt.trainers.unscored import UnscoredLimit
 from reward_models.attention_choice import use_attention
 
-HISTORY = "history.jsonl"
+HISTORY, SOUND = "history.jsonl", "sound"
 
 
 class OnlineTrainer(WholeCheckpointsMixin, FiniteStepsMixin, OnlineCheckpoints):
@@ -98,7 +102,6 @@ class OnlineTrainer(WholeCheckpointsMixin, FiniteStepsMixin, OnlineCheckpoints):
         adapter = peft_config or args.lora()
         sources = [source.load(args.device) for source in sources]
         columns = [_Column(name) for source in sources for name in source.names]
-        self.max_consecutive_non_finite = args.max_non_finite
         super().__init__(
             model=model,
             reward_funcs=list(columns),
@@ -133,7 +136,6 @@ class OnlineTrainer(WholeCheckpointsMixin, FiniteStepsMixin, OnlineCheckpoints):
         self.statistics: progress.Statistics = {}
         self._consumed: list[progress.Statistics] = []
         self._prepare_reads_logps: bool | None = None
-        self._rows: list[str] = []
         self.reference: Reference | None = None
         if "ref_logps" in self.objective.needs:
             fresh = adapter is not None and is_peft_model(self.model)
@@ -177,7 +179,7 @@ class OnlineTrainer(WholeCheckpointsMixin, FiniteStepsMixin, OnlineCheckpoints):
 
     def prepare_generation(self, rows: list[dict[str, Any]], batch: dict[str, Any], rewards: Tensor) -> dict[str, Any]:
         """Run ``prepare`` over the rows of all processes; keep this process's part in the batch."""
-        rollouts, prepared = self._prepared(rows, batch, rewards, self.group_size)
+        rollouts, prepared, sound = self._prepared(rows, batch, rewards, self.group_size)
         own = slice(self.accelerator.process_index * len(rows), (self.accelerator.process_index + 1) * len(rows))
         self.tallies[self.mode].add_shared({**prepared.metrics, **self.scorer.missing()})
         self.forget_reward_metrics()
@@ -189,23 +191,30 @@ class OnlineTrainer(WholeCheckpointsMixin, FiniteStepsMixin, OnlineCheckpoints):
         if "importance_sampling_ratio" in batch:
             # The sampling engine's numbers differ from the trainer's; TRL corrects the policy term alone, too.
             batch["weights"] = batch["weights"] * batch["importance_sampling_ratio"]
+        batch[SOUND] = sound[own].to(batch["weights"].device) & finite_rows(batch["weights"])
         return batch | {"row_names": [_name(row, i) for i, row in enumerate(rows, own.start)]}
 
     def _prepared(
         self, rows: list[dict[str, Any]], batch: dict[str, Any], rewards: Tensor, group: int
-    ) -> tuple[Rollouts, Prepared]:
+    ) -> tuple[Rollouts, Prepared, Tensor]:
+        """Return the rollouts of all processes, what is learned from them, and which rows ``(B,)`` are finite."""
         mask = completion_mask(batch)
         extras = self.behaviour(rows, batch, mask, self._results, bool(self._prepare_reads_logps))
-        logps = batch.get("old_per_token_logps", torch.full(mask.shape, torch.nan, device=mask.device))
+        known = "old_per_token_logps" in batch
+        logps = batch["old_per_token_logps"] if known else torch.full(mask.shape, torch.nan, device=mask.device)
         rollouts = gather_rollouts(self.accelerator, mask, rewards, logps, extras, group)
         try:
-            if self._prepare_reads_logps is None and torch.isnan(logps).any():
+            if self._prepare_reads_logps is None and not known:
                 still = self.whole_batch.still(rollouts)
                 self._prepare_reads_logps = reads_logps(self.objective, still, self.objective_state)
                 if self._prepare_reads_logps:
                     return self._prepared(rows, batch, rewards, group)
             rollouts = self.whole_batch(rollouts, batch)
-            return rollouts, self.objective.prepare(rollouts, self.objective_state)
+            sound = sound_rollouts(rollouts, known)
+            # No other row is compared with one of which a model says nothing that can be computed with.
+            heard = replace(rollouts, rewards=rollouts.rewards.where(sound[:, None], torch.nan))
+            prepared = self.objective.prepare(rollouts if bool(sound.all()) else heard, self.objective_state)
+            return rollouts, prepared, sound & sound_prepared(prepared, rollouts.mask)
         except ValueError as error:
             raise UserError(f"recipe '{self.objective.recipe}': {error}") from error
 
@@ -246,8 +255,7 @@ class OnlineTrainer(WholeCheckpointsMixin, FiniteStepsMixin, OnlineCheckpoints):
         if balance is not None:
             steps = self.current_gradient_accumulation_steps if self.mode == "train" else 1
             loss = loss + self.router_aux_loss_coef * balance / steps
-        if self.mode == "train":
-            self._rows.extend(batch["row_names"])
+        self.watch(batch, sound_policy(policy, rollouts.mask) & batch.get(SOUND, True))
         if measured and entropies is not None:
             extras = {name: value.detach() for name, value in policy.extras.items()} | {"entropies": entropies.detach()}
             self._measure(rollouts, prepared, PolicyOutputs(policy.logps.detach(), extras))
@@ -274,23 +282,44 @@ class OnlineTrainer(WholeCheckpointsMixin, FiniteStepsMixin, OnlineCheckpoints):
             return str(self.args.logging_strategy.value) == "epoch"
         return step % max(self.state.logging_steps, 1) == 0 or (step == 1 and self.args.logging_first_step)
 
+    def open_figures(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Sums and counts since the last log line, and what TRL has put by for it."""
+        return self.tallies["train"].sums(), self.figures_of_trl
+
+    def take_figures(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+        """Go on adding to what `open_figures` gave."""
+        self.tallies["train"].take(tensors)
+        self.figures_of_trl = plain
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the figures since the last line, of all processes."""
         figures = self.tallies[self.mode].collect(self.accelerator)
         prefix = "" if self.mode == "train" else "eval_"
-        if self.mode == "train" and self.finite_steps.skipped:
-            figures["skipped_steps"] = self.finite_steps.skipped
         logs |= {prefix + name: value for name, value in figures.items()}
         super().log(logs, start_time)
 
     def rows_of(self, inputs: Any) -> list[str]:
-        """Name the rows of the micro-batch; they are known once it is taken from the buffer."""
-        self._rows = []
-        return self._rows
+        """Name the rows of a micro-batch that was taken from the buffer."""
+        return list(inputs["row_names"]) if "row_names" in inputs else []
+
+    def text_of(self, inputs: Any) -> list[dict[str, Any]]:
+        """Prompt, completion, rewards and advantage of each row."""
+        return texts_of_rollouts(inputs, self.tokenizer, self.scorer.names)
+
+    def remember_step(self) -> None:
+        """A step begins; what is measured in it may have to be forgotten."""
+        super().remember_step()
+        self._measured_before = self.tallies["train"].sums()
+
+    def forget_step(self) -> None:
+        """A step is not taken: neither are its figures; those of the completions and their rewards are kept."""
+        tally = self.tallies["train"]
+        shared = {name: value for name, value in tally.sums().items() if name.startswith("shared|")}
+        tally.take({**self._measured_before, **shared})
 
     def advance_state(self) -> None:
         """Move the objective's state by the generation batches that the optimiser step consumed."""
-        if self.finite_steps.consecutive == 0 and not self.accelerator.optimizer_step_was_skipped:
+        if self.step_was_taken:
             for statistics in self._consumed:
                 self.objective_state = self.objective.update(self.objective_state, statistics)
         self._consumed = []

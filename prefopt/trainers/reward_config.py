@@ -11,6 +11,7 @@ from transformers import TrainingArguments
 from prefopt import recipes
 from prefopt.errors import UserError, nearest
 from prefopt.trainers.checkpointing.settings import CheckpointArguments
+from prefopt.trainers.guard_settings import GuardArguments
 from prefopt.trainers.optimiser import OptimiserArguments
 from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget
 from reward_models.attention_choice import ATTENTION_HELP, check_attention
@@ -19,7 +20,7 @@ from reward_models.procedure import Procedure
 
 
 @dataclass
-class RewardConfig(CheckpointArguments, OptimiserArguments, TrainingArguments):
+class RewardConfig(CheckpointArguments, OptimiserArguments, GuardArguments, TrainingArguments):
     """transformers' TrainingArguments, and what a loss of reward models adds."""
 
     loss: str = field(

@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer
 
 from prefopt.trainers.checkpointing.staging import WholeCheckpointsMixin
+from prefopt.trainers.finite_rows import finite_rows
+from prefopt.trainers.guard_texts import texts_of_rows
 from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.optimiser import use_optimiser
+from prefopt.trainers.resuming import ResumesMixin
 from prefopt.trainers.reward_config import RewardConfig
 from prefopt.trainers.reward_data import EncodedRows, RowCollator, encode_rows
 from prefopt.trainers.sampling_order import LengthBuckets
@@ -101,6 +104,20 @@ class RewardTrainer(WholeCheckpointsMixin, FiniteStepsMixin, Trainer):
         """Row numbers of the training data."""
         return [f"row {i}" for i in inputs["row"].tolist()]
 
+    def text_of(self, inputs: Any) -> list[dict[str, Any]]:
+        """The texts as they were trained on."""
+        rows = self.encoded["training data"].rows
+        return texts_of_rows(rows, inputs["row"].tolist(), self.accelerator.unwrap_model(self.model).tokenizer)
+
+    def remember_step(self) -> None:
+        """A step begins; its figures may have to be forgotten."""
+        super().remember_step()
+        self._sums_before = self._sums
+
+    def forget_step(self) -> None:
+        """A step is not taken: neither are its figures."""
+        self._sums = self._sums_before
+
     def row_losses(self, model: nn.Module, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
         """Return the loss of each row ``(N,)``, and its figures ``(N, F)``, detached, NaN where it does not count."""
         wants_states = "answer_states" in self.row_loss.needs
@@ -139,6 +156,7 @@ class RewardTrainer(WholeCheckpointsMixin, FiniteStepsMixin, Trainer):
 
         def loss_of(part: Any) -> Tensor:
             losses, figures = self.row_losses(model, part)
+            self.watch(part, finite_rows(losses.detach()))
             found.append((losses.detach(), figures))
             if model.training:
                 self._count(figures)
@@ -163,6 +181,7 @@ class RewardTrainer(WholeCheckpointsMixin, FiniteStepsMixin, Trainer):
             parts = parts_of(inputs)
             rows = [self.row_losses(model, part) for part in parts]
             found = in_order(parts, [torch.cat([losses[:, None], figures], 1) for losses, figures in rows])
+        self.watch_held_out(inputs, found[:, 0])
         return None, found, inputs["row"]
 
     def metrics(self, prediction: EvalPrediction) -> dict[str, float]:
@@ -178,6 +197,15 @@ class RewardTrainer(WholeCheckpointsMixin, FiniteStepsMixin, Trainer):
         added = torch.stack([figures.where(counts, 0.0).sum(0), counts.float().sum(0)])
         self._sums = added if self._sums is None else self._sums + added
 
+    def open_figures(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Sums and counts of this process since the last log line, and their names."""
+        return ({} if self._sums is None else {"sums": self._sums}), {"names": self.figure_names}
+
+    def take_figures(self, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+        """Go on adding to what `open_figures` gave."""
+        self._sums = tensors["sums"].to(self.args.device) if "sums" in tensors else None
+        self.figure_names = list(plain["names"])
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the means of the figures since the last log line."""
         if "loss" in logs and self._sums is not None:
@@ -190,8 +218,6 @@ class RewardTrainer(WholeCheckpointsMixin, FiniteStepsMixin, Trainer):
                 for name, total, count in zip(self.figure_names, totals, counts, strict=True)
                 if count
             }
-            if self.finite_steps.skipped:
-                logs["skipped_steps"] = self.finite_steps.skipped
             self._sums = None
         super().log(logs, start_time)
 

@@ -81,14 +81,17 @@ class WholeBatches:
         self._prepared = PreparedPairs(state=self.state)
 
     def advance(self, taken: bool) -> None:
-        """Move the state by the batch of this optimiser step, where the step was taken."""
+        """Move the state by the batch of this optimiser step, where the step was taken, on all processes."""
+        if not taken:
+            self._seen = []
+            self.resting()
+            return
         if self.objective.scope == "row":
             everyone = self._together(self._seen)
             real = everyone.pop(REAL) > 0
             del everyone[ROW]
             self._prepared = self.objective.prepare({k: v[real] for k, v in everyone.items()}, self.state)
-        if taken:
-            self.state = self.objective.update(self.state, self._prepared.statistics)
+        self.state = self.objective.update(self.state, self._prepared.statistics)
         self._seen = []
         self.resting()
 

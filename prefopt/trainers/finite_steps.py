@@ -1,0 +1,208 @@
+"""Whether an optimiser step is taken: only where every loss and gradient of it is finite, on every process."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import DistributedType
+from torch import Tensor, nn
+from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
+
+from prefopt.errors import UserError
+from prefopt.trainers import guard_gradients
+from prefopt.trainers.checkpointing.choice import newest_whole_checkpoint
+from prefopt.trainers.guard_report import MicroBatch, Report, some
+
+logger = logging.getLogger(__name__)
+Count = tuple[int, int]
+"""Steps done, and those of them that were skipped."""
+
+
+class NonFiniteError(UserError):
+    """Several steps in a row had a loss or gradient that is not finite. Parameters are those of the last good step."""
+
+
+class SkipNonFiniteSteps(TrainerCallback, ExportableState):
+    """Drops the gradients of a bad step before clipping and optimiser see them.
+
+    A step is bad when, on any rank, a micro-batch's loss, a number of a row that was watched, or the norm of the
+    gradients is not finite; all ranks decide together. Until then everything stays on the device: a step waits for it
+    once, however many parameters and micro-batches there are.
+
+    Parameters, optimiser state, objective state and a moving reference stay as they were; step counter and
+    learning-rate schedule advance, so that the data order of a resumed run is the same. After ``max_consecutive`` bad
+    steps in a row `NonFiniteError` names the rows; nothing is saved on the way out, so the last checkpoint is the last
+    good one.
+
+    A float16 gradient scaler skips overflowing steps by design and is left to do so; where its scale has fallen below
+    1, the gradients themselves are not finite, and the step counts as bad. DeepSpeed steps inside its backward pass,
+    where nothing can be skipped from outside: a loss that is not finite stops the run before it, a gradient norm after.
+
+    Args:
+        accelerator: the trainer's.
+        max_consecutive: bad steps in a row that stop the run.
+        rows_of, text_of, folder: see `Report`.
+    """
+
+    def __init__(
+        self,
+        accelerator: Any,
+        max_consecutive: int = 3,
+        rows_of: Callable[[Any], Sequence[Any]] = lambda batch: [],
+        text_of: Callable[[Any], Sequence[dict[str, Any]]] = lambda batch: [],
+        folder: str | None = None,
+    ) -> None:
+        self.accelerator, self.max_consecutive = accelerator, max_consecutive
+        self.folder = None if folder is None else Path(folder)
+        self.report = Report(rows_of, text_of, self.folder)
+        self.skipped, self.consecutive = 0, 0
+        self.undecided = True
+        self._micro: list[MicroBatch] = []
+        self._begun: Count = (0, 0)
+        self._logged: Count = (0, 0)
+        self._restored = False
+
+    @property
+    def skipping(self) -> bool:
+        """Whether the step that was decided last is not taken."""
+        return self.consecutive > 0
+
+    @property
+    def at_start(self) -> bool:
+        """Whether no micro-batch of the step was seen yet."""
+        return not self._micro
+
+    def begin(self) -> None:
+        """Another micro-batch follows."""
+        self._micro.append(MicroBatch())
+        self.undecided = True
+
+    def watch(self, batch: Any, sound: Tensor) -> None:
+        """Remember the batch of one pass; ``sound`` ``(N,)`` bool says on the device of which rows all is finite."""
+        self._micro[-1].parts.append((batch, sound.detach()))
+
+    def observe(self, loss: Tensor, batch: Any) -> None:
+        """Remember the micro-batch's loss, and itself where no pass of it was watched."""
+        self._micro[-1].loss = loss.detach()
+        if not self._micro[-1].parts:
+            self._micro[-1].parts.append((batch, None))
+
+    def decide(self, model: nn.Module, step: int, optimiser: Any = None) -> Tensor:
+        """Decide on all ranks whether step number ``step`` is taken; return the norm of this process's gradients.
+
+        Raises:
+            NonFiniteError: too many in a row were not.
+        """
+        self.undecided = False
+        scaled = getattr(self.accelerator, "scaler", None) is not None
+        kept_away = self.accelerator.distributed_type == DistributedType.DEEPSPEED
+        norm = torch.zeros(()) if scaled or kept_away else guard_gradients.local_norm(model)
+        micro, self._micro = self._micro, []
+        if not self._any_rank(self._bad(micro, norm)):
+            self.consecutive = 0
+            return norm
+        rows, page = self.report(self.accelerator, step, micro, model, norm)
+        if scaled:
+            # Now, as afterwards there is nothing left that it could look at.
+            self.accelerator.unscale_gradients()
+        guard_gradients.drop(model, getattr(optimiser, "param_groups", ()))
+        self._count(step, rows, page)
+        return norm
+
+    def refuse(self, loss: Tensor, model: nn.Module, step: int) -> None:
+        """Raise ``NonFiniteError`` for a loss that must not be backwarded, on all ranks."""
+        if self._any_rank(~torch.isfinite(loss.detach()).all()):
+            self._micro[-1].loss = loss.detach()
+            rows, page = self.report(self.accelerator, step, self._micro, model, torch.zeros(()))
+            raise self.stopped(step, rows, page)
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        return {"args": {}, "attributes": {"counted": [self.skipped, self.consecutive, *self._logged]}}
+
+    @property
+    def counted(self) -> list[int]:
+        """Steps skipped, those of them in a row, and both counts of the last log line."""
+        return [self.skipped, self.consecutive, *self._logged]
+
+    @counted.setter
+    def counted(self, counts: Sequence[int]) -> None:
+        self.skipped, self.consecutive = counts[:2]
+        self._logged = (counts[2], counts[3])
+        self._begun = (self._begun[0], self.skipped)
+        self._restored = True
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Forget an earlier run, unless this one goes on from its checkpoint."""
+        self._micro = []
+        if state.global_step == 0 or not self._restored:
+            self.consecutive, self._logged = 0, (state.global_step, self.skipped)
+        self._begun, self._restored = (state.global_step, self.skipped), False
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Decide, where nobody asked before."""
+        if self.undecided:
+            self.decide(kwargs["model"], state.global_step + 1, kwargs.get("optimizer"))
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count a step that a gradient scaler skipped although its scale is below 1."""
+        scaler = getattr(self.accelerator, "scaler", None)
+        if scaler is None or self.skipping or not self.accelerator.optimizer_step_was_skipped:
+            return
+        if scaler.get_scale() < 1:
+            logger.warning("step %d skipped: its gradients are not finite, at any scale", state.global_step + 1)
+            self._count(state.global_step + 1, [], "")
+
+    def mean_of_taken(self, mean: float, step: int, whole_run: bool = False) -> float:
+        """Return a mean over steps as that over those that were taken, NaN for none; since the last call, or the start.
+
+        Args:
+            mean: to which skipped steps have given nothing, though they are counted.
+            step: steps done.
+            whole_run: since the start.
+        """
+        since, now = self._begun if whole_run else self._logged, (step, self.skipped)
+        if not whole_run:
+            self._logged = now
+        steps, skipped = now[0] - since[0], now[1] - since[1]
+        if not skipped:
+            return mean
+        return mean * steps / (steps - skipped) if steps > skipped else math.nan
+
+    def stopped(self, step: int, rows: Sequence[Any], page: str) -> NonFiniteError:
+        """Return what to raise: which rows, where their batch is, and from where to go on."""
+        last = None if self.folder is None else newest_whole_checkpoint(self.folder)
+        many = f"was not finite in {self.consecutive} steps in a row" if self.consecutive > 1 else "was not finite"
+        which = f"the last rows were {some(rows)}" if rows else "its rows are not known"
+        good = f"the last good checkpoint is {last}" if last else "no checkpoint was written before"
+        return NonFiniteError(
+            f"training stopped at step {step}: loss or gradient {many}; {which}. "
+            + (f"Their batch is in {page}. " if page else "")
+            + f"Look at these rows, or lower the learning rate; {good}, and nothing was saved since."
+        )
+
+    def _count(self, step: int, rows: Sequence[Any], page: str) -> None:
+        self.skipped += 1
+        self.consecutive += 1
+        if self.consecutive >= self.max_consecutive:
+            raise self.stopped(step, rows, page)
+
+    def _bad(self, seen: Sequence[MicroBatch], norm: Tensor) -> Tensor:
+        """Return whether anything of this rank's is not finite, on its device."""
+        device = self.accelerator.device
+        sound = [torch.isfinite(norm).to(device)]
+        for micro in seen:
+            sound += [] if micro.loss is None else [torch.isfinite(micro.loss).all().to(device)]
+            sound += [rows.all().to(device) for _, rows in micro.parts if rows is not None]
+        return ~torch.stack(sound).all()
+
+    def _any_rank(self, bad: Tensor) -> bool:
+        if self.accelerator.num_processes == 1:
+            return bool(bad)
+        return bool(self.accelerator.reduce(bad.float(), reduction="sum") > 0)
