@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from prefopt.errors import UserError, nearest
+from prefopt.trainers.comparisons import compared, tell
 from prefopt.trainers.reward_source import RewardSource, parameters_of
-from prefopt.trainers.rewards import Completions, RewardSourceError, score_all
+from prefopt.trainers.rewards import Completions, scores_and_failures
 from prefopt.trainers.sources import USERS_MODULE, read_source
 
 OWN_KEYS = ("temperature", "both_orders")
@@ -78,7 +79,9 @@ class Judge:
             {name: [values[i] for i in owner] for name, values in columns.items()},
         )
         weights = torch.tensor(self.source.weights)
-        scores = list((score_all([self.source], batch) * weights).sum(1).split([len(some) for some in answers]))
+        found = scores_and_failures([self.source], batch)
+        tell(self.source, list(found.failures.values()), int(torch.isnan(found.values).any(1).sum()), len(batch))
+        scores = list((found.values * weights).sum(1).split([len(some) for some in answers]))
         return [self._wins(one) for one in scores], scores
 
     def _wins(self, scores: Tensor) -> Tensor:
@@ -94,7 +97,7 @@ class Judge:
             pairs += [(n, j, i) for n, i, j in pairs]
         given = self.source.arguments({name: [values[n] for n, _, _ in pairs] for name, values in columns.items()}, {})
         first, second = ([answers[pair[0]][pair[side]] for pair in pairs] for side in (1, 2))
-        found = self._asked([prompts[n] for n, _, _ in pairs], first, second, given)
+        found = compared(self.source, [prompts[n] for n, _, _ in pairs], first, second, given)
         wins = [torch.full((len(some), len(some)), torch.nan) for some in answers]
         for (n, i, j), chance in zip(pairs, found, strict=True):
             wins[n][i, j] = chance
@@ -103,25 +106,6 @@ class Judge:
     def _consistent(self, asked: Tensor) -> Tensor:
         """Return win rates that add up to 1 with their mirror, from those that were asked for; None of both is NaN."""
         return torch.stack([asked, 1 - asked.T]).nanmean(0)
-
-    def _asked(self, prompts: list[Any], first: list[Any], second: list[Any], given: Mapping[str, Any]) -> list[float]:
-        assert self.source.call is not None
-        try:
-            answer = list(self.source.call(prompts=prompts, first=first, second=second, **given))
-        except Exception as error:
-            raise RewardSourceError(f"judge '{self.source.label}' raised {type(error).__name__}: {error}") from error
-        if len(answer) != len(prompts):
-            raise RewardSourceError(
-                f"judge '{self.source.label}' gave {len(answer)} verdicts, expected {len(prompts)}, one a comparison"
-            )
-        chances = [float("nan") if one is None else float(one) for one in answer]
-        for number, chance in enumerate(chances):
-            if chance < 0 or chance > 1:
-                raise RewardSourceError(
-                    f"judge '{self.source.label}' gave {chance} for comparison {number}; it must be the probability "
-                    f"that the first answer is better, in [0, 1], or None\n  prompt: {prompts[number]!r}"
-                )
-        return chances
 
 
 def fingerprint(source: RewardSource) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +18,13 @@ from prefopt.errors import UserError
 from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer, prepare_tokenizer
 from prefopt.trainers.prompts import check_columns
 from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.rewards import Completions, score_all
+from prefopt.trainers.rewards import Completions, scores_and_failures
 from prefopt.trainers.sources import read_source
 from prefopt.trainers.supply.texts import padded, prompt_ids
 from reward_models.backbones import position_limit
 from reward_models.evaluation.safety_test import SafetyTest, check_test, safety_test
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,15 @@ def costs_of(source: RewardSource, data: Dataset, completions: Sequence[Any]) ->
     """Return the cost of each completion, NaN where the source gave none."""
     columns = {name: list(data[name]) for name in data.column_names}
     batch = Completions(list(data["prompt"]), list(completions), columns, {}, ())
-    found: list[float] = score_all([source], batch)[:, 0].double().tolist()
-    return found
+    found = scores_and_failures([source], batch)
+    costs: list[float] = found.values[:, 0].double().tolist()
+    missing = sum(map(math.isnan, costs))
+    if missing:
+        last = found.failures.get(source.names[0], "None without a reason")
+        logger.warning(
+            "'%s' left %d of %d completions without a score; the last: %s", source.label, missing, len(costs), last
+        )
+    return costs
 
 
 @torch.inference_mode()

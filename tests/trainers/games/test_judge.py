@@ -11,6 +11,9 @@ import torch
 from prefopt.errors import UserError
 from prefopt.trainers.game_judge import Judge, fingerprint, read_judge
 from prefopt.trainers.rewards import RewardSourceError
+from prefopt.trainers.sources import read_source
+from reward_models.failures import InfrastructureError, Ungradable
+from reward_models.patience import Patience
 
 NAN = math.nan
 
@@ -105,7 +108,10 @@ def test_another_judge_is_told_from_the_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("answer", "message"),
-    [([0.5], "gave 1 verdicts, expected 2"), ([1.5, 0.5], r"gave 1\.5 for comparison 0; it must be the probability")],
+    [
+        ([0.5], "judge 'bad' returned 1 scores, expected 2"),
+        ([1.5, 0.5], r"gave 1\.5 for comparison 0; it must be the probability"),
+    ],
 )
 def test_what_is_no_verdict(answer, message) -> None:
     def bad(prompts, first, second):
@@ -132,3 +138,28 @@ def test_what_is_refused() -> None:
         read_judge({"source": by_column, "both_orders": "no"})
     with pytest.raises(UserError, match="judge: unknown key 'temprature'"):
         read_judge({"source": lengths, "temprature": 1.0})
+
+
+def test_failures_of_a_judge(caplog: pytest.LogCaptureFixture) -> None:
+    """Asked in both orders, 4 comparisons of two prompts: the first fails for good, one asks to be asked again.
+
+    Prompt p: (a, b) is None, (b, a) gives 0.25, so a wins 0.75. Prompt q: 0.5 at first refused, then given.
+    """
+    asked = []
+
+    def shaky(prompts, first, second):
+        asked.append(list(zip(prompts, first, second, strict=True)))
+        known = {("p", "b", "a"): 0.25, ("q", "c", "d"): 0.5, ("q", "d", "c"): 0.5}
+        later = InfrastructureError("busy")
+        return [
+            later if len(asked) == 1 and row == ("q", "c", "d") else known.get(row, Ungradable("unreadable"))
+            for row in asked[-1]
+        ]
+
+    shaky.patience = Patience(row_wise=True)
+    with caplog.at_level("WARNING"):
+        wins, _ = Judge(read_source(shaky))(["p", "q"], [["a", "b"], ["c", "d"]], {})
+    assert wins[0][0, 1].item() == pytest.approx(0.75)
+    assert wins[1][0, 1].item() == pytest.approx(0.5)
+    assert asked[1:] == [[("q", "c", "d")]]
+    assert "judge 'shaky' gave no verdict on 1 of 4; the last failure: unreadable" in caplog.text
