@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from prefopt.batch import NEEDS, PairOutputs, Pairs, PolicyOutputs, Prepared, Rollouts
+from prefopt.online.method import OnlineMethod
 
 OF_WHOLE_BATCHES = ("reward_gram", "reward_gradient_norms")
 OF_MODELS = (
@@ -50,6 +52,21 @@ def sound_rollouts(rollouts: Rollouts, with_logps: bool = True) -> Tensor:
     return sound
 
 
+def prepare_finite(
+    method: OnlineMethod, rollouts: Rollouts, state: Mapping[str, Tensor] | None = None, with_logps: bool = True
+) -> tuple[Prepared, Tensor]:
+    """Run ``prepare``; return also which rows ``(B,)`` are finite, in what models said and in what came of it.
+
+    Rows of which a model says what cannot be computed with count as unscored, so that no other row is compared with
+    them. A step that they are part of is for the guard to skip.
+    """
+    sound = sound_rollouts(rollouts, with_logps)
+    if not bool(sound.all()):
+        rollouts = replace(rollouts, rewards=rollouts.rewards.where(sound[:, None], torch.nan))
+    prepared = method.prepare(rollouts, state)
+    return prepared, sound & sound_prepared(prepared, rollouts.mask)
+
+
 def sound_prepared(prepared: Prepared, mask: Tensor) -> Tensor:
     """Return ``(B,)`` bool: rows whose advantages and weights are finite."""
     sound = finite_rows(prepared.advantages, mask)
@@ -74,6 +91,8 @@ def sound_rows(losses: Tensor, said: Iterable[PairOutputs | PolicyOutputs | None
         rows: `Pairs` for pairs, otherwise `Judged` or `Responses`.
     """
     sound = finite_rows(losses.detach())
+    for value in rows.extras.values():
+        sound = sound & finite_rows(value) if value.ndim == 1 else sound
     for outputs in said:
         if outputs is None:
             continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from prefopt.trainers import progress
 from prefopt.trainers.checkpointing.staging import WholeCheckpointsMixin
 from prefopt.trainers.compose import choose_objective, tell_unread_rewards, with_length, with_roles, with_weights
 from prefopt.trainers.display import show_brief_lines
-from prefopt.trainers.finite_rows import finite_rows, sound_policy, sound_prepared, sound_rollouts
+from prefopt.trainers.finite_rows import finite_rows, prepare_finite, sound_policy
 from prefopt.trainers.generation import attach, completion_mask, detach_rows, gather_rollouts, reads_logps
 from prefopt.trainers.guard_texts import texts_of_rollouts
 from prefopt.trainers.guards import FiniteStepsMixin
@@ -210,11 +209,7 @@ class OnlineTrainer(WholeCheckpointsMixin, FiniteStepsMixin, OnlineCheckpoints):
                 if self._prepare_reads_logps:
                     return self._prepared(rows, batch, rewards, group)
             rollouts = self.whole_batch(rollouts, batch)
-            sound = sound_rollouts(rollouts, known)
-            # No other row is compared with one of which a model says nothing that can be computed with.
-            heard = replace(rollouts, rewards=rollouts.rewards.where(sound[:, None], torch.nan))
-            prepared = self.objective.prepare(rollouts if bool(sound.all()) else heard, self.objective_state)
-            return rollouts, prepared, sound & sound_prepared(prepared, rollouts.mask)
+            return rollouts, *prepare_finite(self.objective, rollouts, self.objective_state, known)
         except ValueError as error:
             raise UserError(f"recipe '{self.objective.recipe}': {error}") from error
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from prefopt.errors import UserError
 from prefopt.trainers.pair_batches import response_mask
 from prefopt.trainers.reading import longest_first
 
@@ -54,11 +55,25 @@ def with_reference(
     values = _read(file, rows)
     if values is None:
         values = {side: list(column) for side, column in compute(rows).items()}
+        _check_finite(values, rows)
         if writer:
             _write(file, values)
+    _check_finite(values, rows, f" (kept in {file})")
     for side in SIDES:
         rows = rows.add_column(f"ref_{side}_logps", [value.tolist() for value in values[side]])  # type: ignore[call-arg]
     return rows
+
+
+def _check_finite(values: Mapping[str, Sequence[Tensor]], rows: Dataset, where: str = "") -> None:
+    """Raise ``UserError`` for a row of which the reference says what no loss can be computed with."""
+    for side in SIDES:
+        for i, value in enumerate(values[side]):
+            if not bool(torch.isfinite(value).all()):
+                raise UserError(
+                    f"row {rows[i]['row']}: the reference gives its {side} response log-probabilities that are not "
+                    f"finite{where}. Look at the row and at the reference's weights and precision (float16 overflows "
+                    "where bfloat16 does not), or quarantine the row"
+                )
 
 
 def compute_reference(
