@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 from reward_models.clock import CLOCK, Clock
 from reward_models.errors import DataError, ModelError
 from reward_models.failures import InfrastructureError, asks_again
+from reward_models.redaction import redact
 
 
 class UnreachableError(InfrastructureError):
@@ -88,7 +89,7 @@ def ask_once(
         sent = {"Content-Type": "application/json", **(headers or {})}
         connection.request(method, where.path.rstrip("/") + path, payload, sent)
         response = connection.getresponse()
-        return _checked(response.status, response.read(), response.getheader, where.geturl() + path)
+        return _checked(response.status, response.read(), response.getheader, redact(where.geturl()) + path)
     except (OSError, http.client.HTTPException) as error:
         late = "" if time.monotonic() - begin < seconds else f"no answer within {seconds:.3g} s: "
         raise UnreachableError(f"{late}{type(error).__name__}: {error}") from error
@@ -143,7 +144,11 @@ def split_address(url: str) -> SplitResult:
     Raises:
         ModelError: it is not one of http.
     """
-    where = urlsplit(url)
-    if where.scheme not in ("http", "https") or not where.hostname:
-        raise ModelError(f"'{url}' is no http address, such as http://127.0.0.1:8000")
+    try:
+        where = urlsplit(url)
+        usable = where.scheme in ("http", "https") and where.hostname and where.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ModelError(f"'{redact(url)}' is no http address, such as http://127.0.0.1:8000")
     return where

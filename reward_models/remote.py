@@ -17,6 +17,7 @@ from reward_models.failures import Failure, InfrastructureError, Ungradable
 from reward_models.formatting import Text
 from reward_models.http_client import RefusedError, UnreachableError, ask, ask_once, split_address
 from reward_models.patience import Call, Patience, carry_out, inquiry
+from reward_models.redaction import redact
 from reward_models.served_rows import read_rows
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class RemoteReward:
         retries: requests that were repeated.
     """
 
-    url: str
+    url: str = field(repr=False)
     names: tuple[str, ...]
     deadline: float = 120.0
     rows_per_request: int = 256
@@ -90,7 +91,7 @@ class RemoteReward:
         if failed:
             self.failed_rows += len(failed)
             self.failed_requests += len({number // self.rows_per_request for number in failed})
-            logger.warning("%s: no scores for %d texts: %s", self.url, len(failed), rows[failed[-1]])
+            logger.warning("%s: no scores for %d texts: %s", redact(self.url), len(failed), rows[failed[-1]])
         self.unscored_rows += sum(any(isinstance(cell, Ungradable) for cell in _cells(row)) for row in rows)
         return rows
 
@@ -124,7 +125,7 @@ class RemoteReward:
         ids = [f"{token}-{number}" for number in range(len(texts))]
         answer = ask_once(self._where, "POST", "/score", body | ({"ids": ids} if self._sends_ids else {}), seconds)
         if answer.get("names") != list(self.names):
-            raise ModelError(f"{self.url} serves {answer.get('names')} now, and not {list(self.names)}")
+            raise ModelError(f"{redact(self.url)} serves {answer.get('names')} now, and not {list(self.names)}")
         return read_rows(answer, ids, len(self.names))
 
 
@@ -158,10 +159,10 @@ def score_over_http(
         try:
             answer, _ = ask(split_address(url), "GET", "/info", None, time.monotonic() + min(deadline, 30.0))
         except UnreachableError as error:
-            raise ModelError(f"no reward server at {url}: {error}; start one with `prefopt serve`") from error
+            raise ModelError(f"no reward server at {redact(url)}: {error}; start one with `prefopt serve`") from error
         names = answer.get("names")
         if not names:
-            raise ModelError(f"{url} is no reward server of this kind: /info names no heads")
+            raise ModelError(f"{redact(url)} is no reward server of this kind: /info names no heads")
     return RemoteReward(
         url, tuple(names), deadline, rows_per_request=rows_per_request, timeout=timeout, attempts=attempts
     )

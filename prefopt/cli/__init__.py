@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from prefopt import __version__
 from prefopt.errors import UserError, nearest
+from reward_models.redaction import redact, redacted_logs
 
 
 class Command(NamedTuple):
@@ -57,14 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["--debug"]:
         debug, arguments = True, arguments[1:]
     try:
-        return _dispatch(arguments)
+        with redacted_logs():
+            return _dispatch(arguments)
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
     except Exception as error:
         if debug or not isinstance(error, _mendable()):
             raise
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {redact(str(error))}", file=sys.stderr)
         return 2
     except SystemExit as stop:
         if isinstance(stop.code, str):

@@ -37,10 +37,10 @@ from prefopt.trainers.pair_tokens import PairTokens, label_columns
 from prefopt.trainers.policies import prepare_tokenizer
 from prefopt.trainers.reference_cache import cache_key, compute_reference, with_reference
 from prefopt.trainers.reference_pass import FROM_REFERENCE, ReferencePass, check_reference_pass, reference_pass
-from prefopt.trainers.resuming import ResumesMixin
 from prefopt.trainers.token_budget import InPasses, add_up, check_passes, in_order, parts_of
 from prefopt.trainers.token_masks import attach_masks, specifications
 from prefopt.trainers.whole_batches import CARRIED, AdvanceState, WholeBatches
+from prefopt.trainers.written_settings import write_settings
 from reward_models.attention_choice import use_attention
 from reward_models.freezing import disable_dropout
 from reward_models.prefix_tree import PADDING, row_width, why_not
@@ -363,7 +363,7 @@ class OfflineTrainer(WholeCheckpointsMixin, TrainsMasksMixin, KeepsReferenceMixi
         state_dict = self.keep_masks(folder, state_dict)
         self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict)
         self.processing_class.save_pretrained(folder)
-        (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
+        write_settings(folder, self.args)
 
 
 def shares_prompts(models: Sequence[Any], args: OfflineConfig, *data: PairTokens | None) -> bool:

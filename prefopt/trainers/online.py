@@ -31,6 +31,7 @@ from prefopt.trainers.supply.preferences import longest_writing
 from prefopt.trainers.supply.validation import check_validation
 from reward_models.backbones import position_limit
 from reward_models.data import load_prompts
+from reward_models.redaction import redacted
 
 __all__ = ["AlignedOnline", "OnlineConfig", "OnlineTrainer", "RewardSource", "align_online"]
 
@@ -184,5 +185,5 @@ def _finish(trainer: OnlineTrainer, tokenizer: Any, held_out: Dataset | None) ->
             "skipped_steps": done.skipped_steps,
             "prefopt": __version__,
         }
-        (folder / "alignment.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        (folder / "alignment.json").write_text(json.dumps(redacted(summary), indent=2) + "\n", encoding="utf-8")
     return done

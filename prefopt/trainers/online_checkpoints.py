@@ -15,6 +15,7 @@ from prefopt.trainers.model_card import model_card
 from prefopt.trainers.scoring import Scorer
 from prefopt.trainers.supply.critic import ValueHead, load_critic, save_critic, without_critic
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer
+from prefopt.trainers.written_settings import write_settings
 from reward_models.whole_files import replace_text
 
 
@@ -89,6 +90,4 @@ class OnlineCheckpoints(HookedGRPOTrainer):
             return
         if self.critic is not None:
             save_critic(self.critic, folder)
-        # The parent writes its settings as a pickle.
-        (folder / "training_args.bin").unlink(missing_ok=True)
-        (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
+        write_settings(folder, self.args)

@@ -19,11 +19,11 @@ from prefopt.trainers.finite_rows import finite_rows
 from prefopt.trainers.guard_texts import texts_of_rows
 from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.optimiser import use_optimiser
-from prefopt.trainers.resuming import ResumesMixin
 from prefopt.trainers.reward_config import RewardConfig
 from prefopt.trainers.reward_data import EncodedRows, RowCollator, encode_rows
 from prefopt.trainers.sampling_order import LengthBuckets
 from prefopt.trainers.token_budget import InPasses, add_up, check_passes, in_order, parts_of
+from prefopt.trainers.written_settings import write_settings
 from reward_models.attention_choice import use_attention
 from reward_models.backbones import position_limit
 from reward_models.freezing import disable_dropout, train_last_layers
@@ -253,7 +253,7 @@ class RewardTrainer(WholeCheckpointsMixin, FiniteStepsMixin, Trainer):
             return
         folder = Path(output_dir or self.args.output_dir)
         self.accelerator.unwrap_model(self.model).save_pretrained(folder, state_dict=state_dict)
-        (folder / "training_args.json").write_text(self.args.to_json_string(), encoding="utf-8")
+        write_settings(folder, self.args)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         loaded = RewardModel.from_pretrained(resume_from_checkpoint)

@@ -24,6 +24,7 @@ from uuid import uuid4
 from accelerate import PartialState
 
 from prefopt.errors import UserError
+from reward_models.redaction import redacted
 
 RECORD = "stage.json"
 Work = Callable[[Path], Mapping[str, Any]]
@@ -76,7 +77,7 @@ class StagedRun:
         if any(record.name == name for record in self.records):
             raise ValueError(f"stage '{name}' was called twice in one run")
         folder, after = self.folder / name, self.records[-1].identity if self.records else ""
-        wanted = StageRecord(name, _plain(settings), uuid4().hex, after)
+        wanted = StageRecord(name, redacted(_plain(settings)), uuid4().hex, after)
         record = read_record(folder) or wanted
         _check_same(record, wanted, folder)
         if not record.finished:

@@ -17,6 +17,7 @@ from typing import Any
 from prefopt.trainers.checkpointing.contents import absent
 from prefopt.trainers.checkpointing.verification import OURS, Verdict
 from prefopt.trainers.checkpointing.versions import versions
+from reward_models.redaction import redacted
 
 SAYS = {
     1: "L1: the same bits as a run that was not stopped",
@@ -92,6 +93,6 @@ def changed(config: Any, checkpoint: Path) -> dict[str, tuple[Any, Any]]:
     file = checkpoint / OURS
     if not file.is_file():
         return {}
-    then, now = json.loads(file.read_text(encoding="utf-8")), json.loads(config.to_json_string())
+    then, now = json.loads(file.read_text(encoding="utf-8")), redacted(json.loads(config.to_json_string()))
     names = [name for name in now if name in then and not name.startswith(ELSEWHERE)]
     return {name: (then[name], now[name]) for name in names if then[name] != now[name]}

@@ -25,6 +25,7 @@ from prefopt.trainers.checkpointing.promise import promise_at_resume, promise_of
 from prefopt.trainers.checkpointing.together import gathered
 from prefopt.trainers.checkpointing.verification import STATE, verify
 from prefopt.trainers.checkpointing.versions import versions
+from reward_models.redaction import redacted
 from reward_models.whole_files import model_written_beside, sync_folders
 
 logger = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ class WholeCheckpointsMixin:
             versions=versions(),
             processes=self.args.world_size,
             trainer=type(self).__name__,
-            recipe=recipe,
+            recipe=redacted(recipe),
             objective_state=manifest.hash_of(state),
             data={**self._fingerprint(), "epoch": self.state.epoch, "steps": self.state.global_step},
             level=promise.level,

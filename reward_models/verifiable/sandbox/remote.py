@@ -19,6 +19,7 @@ from urllib.parse import SplitResult
 
 from reward_models.errors import DataError, ModelError
 from reward_models.http_client import UnreachableError, ask, split_address
+from reward_models.redaction import redact
 from reward_models.verifiable.sandbox.errors import SandboxUnavailable
 from reward_models.verifiable.sandbox.limits import Limits
 from reward_models.verifiable.sandbox.process import Process, advance
@@ -52,7 +53,7 @@ class RemoteSandbox:
         failures: programs that got no verdict since the executor failed.
     """
 
-    url: str
+    url: str = field(repr=False)
     path: str = "/run_code"
     language: str = "python"
     longest_run: float = 15.0
@@ -78,7 +79,7 @@ class RemoteSandbox:
         usage, answer = process.wait(), process.take_answers()
         if answer != b"ready":
             why = usage.infrastructure_error or f"it answered {answer[:100]!r} (status {usage.returncode})"
-            raise SandboxUnavailable(f"remote: no working executor at {self.url}: {why}")
+            raise SandboxUnavailable(f"remote: no working executor at {redact(self.url)}: {why}")
 
     def seconds(self, limits: Limits) -> float:
         """How long the executor may run a program."""
