@@ -16,6 +16,7 @@ from prefopt.trainers.adapters import AdapterArguments, add_adapter
 from prefopt.trainers.checkpointing.choice import checkpoint_to_resume
 from prefopt.trainers.reward_config import RewardConfig
 from prefopt.trainers.reward_trainer import RewardTrainer
+from prefopt.trainers.stop_signals import heed_stop_signals
 from reward_models.model import RewardModel
 
 __all__ = ["AdapterArguments", "RewardConfig", "RewardTrainer", "TrainedReward", "train_reward"]
@@ -84,6 +85,7 @@ def train_reward(
     if adapter is not None and adapter.use_peft and not start.is_adapter:
         add_adapter(start, adapter)
     trainer = RewardTrainer(start, config, train, evaluation, **other)
+    heed_stop_signals(trainer)
     trainer.train(resume_from_checkpoint=checkpoint)
     metrics = {} if evaluation is None else _last_evaluation(trainer)
     trained: RewardModel = trainer.accelerator.unwrap_model(trainer.model)
