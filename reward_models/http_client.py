@@ -80,11 +80,15 @@ def ask_once(
     connection = kind(where.hostname or "", where.port, timeout=limit)
     begin = time.monotonic()
     # A socket's timeout is for one read: only this ends an answer that trickles.
-    guard = threading.Timer(0.0 if limit is None else limit, _hang_up, [connection])
+    line: list[socket.socket] = []
+    guard = threading.Timer(0.0 if limit is None else limit, _hang_up, [line])
     guard.daemon = True
     if limit is not None:
         guard.start()
     try:
+        connection.connect()
+        # The connection forgets its socket as soon as the answer is one that ends it.
+        line.append(connection.sock)
         payload = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **(headers or {})}
         connection.request(method, where.path.rstrip("/") + path, payload, sent)
@@ -98,9 +102,10 @@ def ask_once(
         connection.close()
 
 
-def _hang_up(connection: http.client.HTTPConnection) -> None:
-    with suppress(OSError, AttributeError):
-        connection.sock.shutdown(socket.SHUT_RDWR)
+def _hang_up(line: list[socket.socket]) -> None:
+    for one in line:
+        with suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
 
 
 def _checked(status: int, content: bytes, header: Callable[[str], str | None], url: str) -> dict[str, Any]:

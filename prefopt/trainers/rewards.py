@@ -12,6 +12,7 @@ from prefopt.trainers.answers import Scores, scores_of
 from prefopt.trainers.asking import ask_all
 from prefopt.trainers.completions import Completions, RewardSourceError
 from prefopt.trainers.reward_source import RewardSource
+from reward_models.clock import CLOCK, Clock
 from reward_models.failures import Failure
 
 __all__ = ["Completions", "RewardSourceError", "answer_of", "score_all", "scores_and_failures"]
@@ -28,9 +29,9 @@ def score_all(sources: Sequence[RewardSource], batch: Completions) -> Tensor:
     return scores_and_failures(sources, batch).values
 
 
-def scores_and_failures(sources: Sequence[RewardSource], batch: Completions) -> Scores:
+def scores_and_failures(sources: Sequence[RewardSource], batch: Completions, clock: Clock = CLOCK) -> Scores:
     """Return the same with the reason for each score that is missing. Raises ``RewardSourceError`` likewise."""
-    answers = ask_all(sources, batch)
+    answers = ask_all(sources, batch, clock)
     columns = [scores_of(source, rows, batch) for source, rows in zip(sources, answers, strict=True)]
     blank = torch.zeros(len(batch), 0)
     return Scores(
