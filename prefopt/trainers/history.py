@@ -41,6 +41,25 @@ class Tally:
         """Add figures of this process's rows."""
         _add(self._local, metrics)
 
+    def sums(self) -> dict[str, Tensor]:
+        """Return the sums and counts of this process since the last line, by names that `take` knows."""
+        both = {"shared": self._shared, "local": self._local}
+        return {
+            f"{whose}|{name}|{place}": value
+            for whose, sums in both.items()
+            for name, pair in sums.items()
+            for place, value in enumerate(pair)
+        }
+
+    def take(self, sums: Mapping[str, Tensor]) -> None:
+        """Go on adding to what `sums` gave."""
+        self._shared, self._local = {}, {}
+        for key, total in sums.items():
+            whose, name, place = key.split("|")
+            if place == "0":
+                into = self._shared if whose == "shared" else self._local
+                into[name] = (total, sums[f"{whose}|{name}|1"])
+
     def collect(self, accelerator: Accelerator) -> dict[str, float]:
         """Return the figures since the last call, of all processes together."""
         sums = {name: _pair(value).tolist() for name, value in self._shared.items()}
@@ -95,7 +114,7 @@ def _pair(pair: tuple[Tensor, Tensor]) -> Tensor:
 class HistoryFile(TrainerCallback):
     """Writes every training line as JSON, one a line, with its ``step``; figures that are not finite become null.
 
-    A resumed run continues the file after the step that it resumes from; a new run moves an older file aside.
+    A resumed run goes on behind the lines that its checkpoint knows; a new run moves an older file aside.
     """
 
     def __init__(self, path: Path) -> None:
@@ -109,16 +128,15 @@ class HistoryFile(TrainerCallback):
         if state.global_step == 0:
             if self.path.exists():
                 self.path.replace(self.path.with_name("history.previous.jsonl"))
-        elif self.path.exists():
-            kept = [line for line in read_history(self.path) if line["step"] <= state.global_step]
+        else:
+            kept = [_line(logs["step"], logs) for logs in state.log_history if _is_kept(logs)]
             self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Append a line of training or evaluation; the summary at the end of a run is neither."""
-        if state.is_world_process_zero and logs and ("loss" in logs or "eval_loss" in logs):
-            line = {"step": state.global_step} | {key: _plain(value) for key, value in logs.items()}
+        if state.is_world_process_zero and logs and _is_kept(logs):
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps(_line(state.global_step, logs)) + "\n")
 
 
 def read_history(path: str | Path) -> list[dict[str, Any]]:
@@ -130,6 +148,14 @@ def read_history(path: str | Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return [line for line in lines if isinstance(line, dict) and "step" in line]
+
+
+def _is_kept(logs: Mapping[str, Any]) -> bool:
+    return "loss" in logs or "eval_loss" in logs
+
+
+def _line(step: int, logs: Mapping[str, Any]) -> dict[str, Any]:
+    return {"step": step} | {key: _plain(value) for key, value in logs.items() if key != "step"}
 
 
 def _plain(value: Any) -> Any:

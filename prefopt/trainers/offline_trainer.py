@@ -37,6 +37,7 @@ from prefopt.trainers.pair_tokens import PairTokens, label_columns
 from prefopt.trainers.policies import prepare_tokenizer
 from prefopt.trainers.reference_cache import cache_key, compute_reference, with_reference
 from prefopt.trainers.reference_pass import FROM_REFERENCE, ReferencePass, check_reference_pass, reference_pass
+from prefopt.trainers.resuming import ResumesMixin
 from prefopt.trainers.token_budget import InPasses, add_up, check_passes, in_order, parts_of
 from prefopt.trainers.token_masks import attach_masks, specifications
 from prefopt.trainers.whole_batches import CARRIED, AdvanceState, WholeBatches
@@ -60,7 +61,9 @@ def pair_metrics(prediction: EvalPrediction) -> dict[str, float]:
     }
 
 
-class OfflineTrainer(WholeCheckpointsMixin, TrainsMasksMixin, KeepsReferenceMixin, FiniteStepsMixin, Trainer):
+class OfflineTrainer(
+    WholeCheckpointsMixin, ResumesMixin, TrainsMasksMixin, KeepsReferenceMixin, FiniteStepsMixin, Trainer
+):
     """`transformers.Trainer` on preference pairs; the loss is the mean over all pairs of the optimiser batch.
 
     Micro-batches, gradient accumulation and the number of processes do not change it. A reference is kept only where
@@ -346,10 +349,10 @@ class OfflineTrainer(WholeCheckpointsMixin, TrainsMasksMixin, KeepsReferenceMixi
         parts = {slot: repr(part) for slot, part in self.objective.parts()}
         return {"recipe": self.objective.recipe, "parts": parts}, self.whole.state
 
-    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
-            self.whole.save(Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}")
-        super()._save_checkpoint(model, trial)
+            self.whole.save(Path(output_dir))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)

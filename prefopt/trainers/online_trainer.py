@@ -58,7 +58,7 @@ from reward_models.attention_choice import use_attention
 HISTORY, SOUND = "history.jsonl", "sound"
 
 
-class OnlineTrainer(WholeCheckpointsMixin, FiniteStepsMixin, OnlineCheckpoints):
+class OnlineTrainer(WholeCheckpointsMixin, ResumesMixin, FiniteStepsMixin, OnlineCheckpoints):
     """TRL's GRPOTrainer with the advantages, weights and loss of an `OnlineObjective`.
 
     Generation, vLLM, tools and environments are TRL's, unchanged. ``prepare`` runs once a generation batch, over the

@@ -60,6 +60,7 @@ def save(progress: Progress, folder: Path, process: int, processes: int, recipe:
         "micro_step": progress.micro_step,
         "processes": processes,
         "recipe": recipe,
+        "slots": list(progress.statistics),
         "buffer": None if progress.buffer is None else plain,
         "unscored": [[rows, list(counts)] for rows, counts in progress.unscored],
     }
@@ -81,7 +82,8 @@ def load(folder: Path, process: int, processes: int, initial: State, device: tor
     tensors = load_file(_tensors(folder, source))
     state = {key.split("|", 1)[1]: value for key, value in tensors.items() if key.startswith(f"{STATE}|")}
     check_state(state, initial, folder, about["recipe"])
-    statistics: Statistics = {}
+    # A part that only counts steps has statistics without a tensor.
+    statistics: Statistics = {slot: {} for slot in about.get("slots", ())}
     for key, value in tensors.items():
         if key.startswith(f"{STATISTICS}|"):
             _, slot, name = key.split("|", 2)

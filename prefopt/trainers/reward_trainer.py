@@ -19,6 +19,7 @@ from prefopt.trainers.finite_rows import finite_rows
 from prefopt.trainers.guard_texts import texts_of_rows
 from prefopt.trainers.guards import FiniteStepsMixin
 from prefopt.trainers.optimiser import use_optimiser
+from prefopt.trainers.resuming import ResumesMixin
 from prefopt.trainers.reward_config import RewardConfig
 from prefopt.trainers.reward_data import EncodedRows, RowCollator, encode_rows
 from prefopt.trainers.sampling_order import LengthBuckets
@@ -36,7 +37,7 @@ LONGEST = 1024
 logger = logging.getLogger(__name__)
 
 
-class RewardTrainer(WholeCheckpointsMixin, FiniteStepsMixin, Trainer):
+class RewardTrainer(WholeCheckpointsMixin, ResumesMixin, FiniteStepsMixin, Trainer):
     """`transformers.Trainer` on rows (pairs, for most losses); the loss is the mean over the whole optimiser batch.
 
     Each row's loss is divided by the number of rows in all micro-batches of all ranks, so gradient accumulation

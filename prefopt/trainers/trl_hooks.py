@@ -184,6 +184,16 @@ class HookedGRPOTrainer(GRPOSampling):
         """Continue at ``micro_step`` of ``buffer``; None generates anew at the next micro-batch."""
         self._step, self._buffered_inputs = micro_step, buffer
 
+    @property
+    def figures_of_trl(self) -> dict[str, list[float]]:
+        """What TRL has measured since the last log line of training."""
+        return dict(self._metrics["train"])
+
+    @figures_of_trl.setter
+    def figures_of_trl(self, figures: Mapping[str, list[float]]) -> None:
+        self._metrics["train"].clear()
+        self._metrics["train"].update({name: list(values) for name, values in figures.items()})
+
     def forget_reward_metrics(self) -> None:
         """Drop what TRL logs of a weighted sum of rewards and of advantages that do not act here."""
         metrics = self._metrics[self.mode]

@@ -11,6 +11,7 @@ PARTS = {
     "scaler.pt": "the gradient scaler",
     "rng_state*.pth": "random numbers",
     "trainer_state.json": "step, epoch and log lines",
+    "open_figures_*.json": "figures since the last log line",
     "objective_state.safetensors": "the objective's state",
     "online_state_*.safetensors": "the objective's state and rollouts that were not used up",
     "guard.json": "skipped steps",
