@@ -132,11 +132,41 @@ class ReferenceLayout:
         return [Referenced(prompt, reference) for prompt, reference in zip(prompts, found, strict=True)]
 
 
-def columns_of(folder: str | Path) -> tuple[str, ...]:
-    """Return the columns that a saved reward model reads beside the prompt, without loading it."""
+def layout_of(folder: str | Path) -> ReferenceLayout | None:
+    """Return how a saved reward model compares, without loading it; None where it scores one answer alone."""
     file = Path(folder) / "reward_head.json"
     layout = json.loads(file.read_text(encoding="utf-8")).get("layout") if file.exists() else None
-    return () if layout is None else ReferenceLayout(**layout).reads
+    return None if layout is None else ReferenceLayout(**layout)
+
+
+def columns_of(folder: str | Path) -> tuple[str, ...]:
+    """Return the columns that a saved reward model reads beside the prompt, without loading it."""
+    layout = layout_of(folder)
+    return () if layout is None else layout.reads
+
+
+def check_served(folder: str | Path) -> None:
+    """Raise ``ModelError`` for a saved model that compares, since a request has no place for what it compares with."""
+    layout = layout_of(folder)
+    if layout is None:
+        return
+    beside, how = {
+        "reference": ("a reference", "rows with a column reference"),
+        "others": ("the other answers of its group", "rows of several answers"),
+    }[layout.against]
+    raise ModelError(
+        f"{folder} scores an answer beside {beside}, which a request to a server has no field for. Score a file of "
+        f"{how} with `prefopt score`, or name the folder itself as a source in `rewards:` of a run"
+    )
+
+
+def check_answer_sets(folder: str | Path) -> None:
+    """Raise ``DataError`` for a saved model that reads a reference: sets of answers with gold rewards hold none."""
+    if "reference" in columns_of(folder):
+        raise DataError(
+            f"{folder} scores an answer beside a reference, and answers with gold rewards (--answers) have none. Leave "
+            "--answers out: pairs with a column reference are evaluated, and `prefopt score` scores answers with one"
+        )
 
 
 BESIDE_REFERENCE = ReferenceLayout()

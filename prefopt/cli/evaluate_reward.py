@@ -52,10 +52,15 @@ def run(argv: list[str]) -> int:
 
     data = load_preferences(arguments.data, on_bad_row=arguments.on_bad_row, ties=arguments.ties)
     from reward_models import RewardModel
+    from reward_models.backbones import locate
     from reward_models.devices import pick_device
     from reward_models.evaluation import evaluate_reward_model, read_answer_sets
+    from reward_models.reference import check_answer_sets
 
-    answers = None if arguments.answers is None else read_answer_sets(arguments.answers)
+    answers = None
+    if arguments.answers is not None:
+        check_answer_sets(locate(arguments.model))
+        answers = read_answer_sets(arguments.answers)
     model = RewardModel.from_pretrained(arguments.model).to(pick_device(arguments.device))
     found = evaluate_reward_model(
         model, data, arguments.model, arguments.head, arguments.by, answers, arguments.batch_size, arguments.max_length

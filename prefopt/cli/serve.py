@@ -29,10 +29,13 @@ def run(argv: list[str]) -> int:
     arguments, settings = parse(argv, "serve", Arguments, ServingSettings)
     _require_web_libraries()
     from reward_models import RewardModel
+    from reward_models.backbones import locate
     from reward_models.devices import pick_device
+    from reward_models.reference import check_served
     from reward_models.serving import ScoringService, bind, create_app, serve
     from reward_models.serving.server import address_of
 
+    check_served(locate(arguments.model))
     taken = bind(arguments.host, arguments.port)
     model = RewardModel.from_pretrained(arguments.model).to(pick_device(arguments.device))
     model.use_attention(settings.attention, settings.max_length)

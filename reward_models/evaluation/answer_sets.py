@@ -14,6 +14,7 @@ from torch import Tensor
 
 from reward_models.errors import DataError
 from reward_models.formatting import Text
+from reward_models.groupwise import GroupwisePairwise, PairJudge
 
 if TYPE_CHECKING:
     from reward_models.data.sources import Data
@@ -37,11 +38,22 @@ class AnswerSets:
     ungraded: int
 
     def scores(self, model: RewardModel, head: str | None = None, batch_size: int = 16) -> Tensor:
-        """Return the model's scores ``(P, m)``; answers to a prompt share its tokens where the model allows it."""
+        """Return the model's scores ``(P, m)``; answers to a prompt share its tokens where the model allows it.
+
+        Of a model that compares answers with each other these are the shares of comparisons that each wins.
+
+        Raises:
+            DataError: a model that reads a reference, which these rows do not have.
+        """
         prompts = [prompt for prompt, texts in zip(self.prompts, self.answers, strict=True) for _ in texts]
+        answers = [text for texts in self.answers for text in texts]
         column = 0 if head is None else model.names.index(head)
-        found = model.score(prompts, [text for texts in self.answers for text in texts], batch_size)
-        return found[:, column].view(self.gold.shape)
+        if model.layout is None:
+            return model.score(prompts, answers, batch_size)[:, column].view(self.gold.shape)
+        if model.layout.against == "reference":
+            raise DataError("the model scores an answer beside a reference, and answers with gold rewards have none")
+        rates = GroupwisePairwise(PairJudge(model, batch_size, column))(prompts, answers)
+        return torch.tensor([math.nan if rate is None else rate for rate in rates]).view(self.gold.shape)
 
 
 def read_answer_sets(data: Data) -> AnswerSets:

@@ -13,8 +13,10 @@ from torch.testing import assert_close
 from prefopt import recipes
 from prefopt.cli import main
 from reward_models import RewardModel
+from reward_models.errors import ModelError
+from reward_models.evaluation import read_answer_sets
 from reward_models.goal import answer_states, goal_values
-from reward_models.reference import Referenced
+from reward_models.reference import Referenced, check_served
 from reward_models.source import ModelReward
 from tests.tiny import save_tiny, tiny_llama, tiny_tokenizer
 
@@ -110,6 +112,23 @@ def test_a_missing_reference_is_said_at_once(place, capsys):
     assert read_source({"source": "out", "columns": {"reference": "gold"}}).required_columns() == {"reference": "gold"}
 
 
+def test_where_a_comparing_model_cannot_be_asked(place, capsys):
+    """A server's request and answers with gold rewards hold no reference: refused with what to use instead.
+
+    Both is said from the folder's description alone: its weights are gone.
+    """
+    assert train("policy_discriminator", "--max-steps", "1") == 0
+    write(place / "answers.jsonl", [{"prompt": "ab", "completions": ["xx", "yy"], "gold": [1, 0]}])
+    (place / "out" / "model.safetensors").unlink()
+    capsys.readouterr()
+    assert run("serve --model out --port 0") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "out scores an answer beside a reference, which a request to a server has no field for" in said
+    assert "with `prefopt score`" in said
+    assert run("evaluate-reward --model out --data pairs.jsonl --answers answers.jsonl --device cpu") == 2
+    assert "answers with gold rewards (--answers) have none" in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_judge_of_two_answers(place):
     """Scores of a pair are shares of one comparison in both orders: they sum to 1, and the evaluation's margin is
 
@@ -132,6 +151,10 @@ def test_a_judge_of_two_answers(place):
     assert rates[0] > rates[1]
     source = ModelReward("out")
     assert source(["ab"] * 3, ["xx", "yy", "xyx"])[:, 0].tolist() == pytest.approx(rates, abs=1e-5)
+    sets = read_answer_sets([{"prompt": "ab", "completions": ["xx", "yy", "xyx"], "gold": [1, 0, 0]}])
+    assert sets.scores(source.model)[0].tolist() == pytest.approx(rates, abs=1e-5)
+    with pytest.raises(ModelError, match="beside the other answers of its group"):
+        check_served("out")
 
 
 def test_a_judge_needs_two_answers(place, capsys):

@@ -70,6 +70,22 @@ def test_the_average_of_reward_models_is_one(tmp_path, make) -> None:
     assert found.score(["a"], ["x"]).shape == (1, 1)
 
 
+def test_goals_are_averaged_like_weights(tmp_path) -> None:
+    """Goals (1, 0, 0, ...) and (0, 1, 0, ...): the mean is (.5, .5, 0, ...). One model of two has none: refused."""
+    base = save_tiny(tmp_path / "base", tiny_llama(), tiny_tokenizer())
+    for number in range(3):
+        model = reward_model(tmp_path / f"m{number}", number, base)
+        if number < 2:
+            model.goal = torch.eye(model.config.hidden_size)[number]
+            model.save_pretrained(tmp_path / f"m{number}")
+    average_models([tmp_path / "m0", tmp_path / "m1"], tmp_path / "mean")
+    goal = RewardModel.from_pretrained(tmp_path / "mean").goal
+    assert goal is not None
+    torch.testing.assert_close(goal, torch.tensor([0.5, 0.5, *[0.0] * (len(goal) - 2)]))
+    with pytest.raises(ModelError, match="same tensors, such as goal"):
+        average_models([tmp_path / "m0", tmp_path / "m2"], tmp_path / "other")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 
 import pytest
@@ -16,6 +17,7 @@ from reward_models.multi_objective.armo import ArmoRM
 from reward_models.multi_objective.embedding import embed
 from reward_models.multi_objective.gate import Gate, GateSettings
 from reward_models.multi_objective.mixture import Mixture
+from reward_models.score_processes import score_in_processes
 from reward_models.scoring import Part, ScoringSettings, join_parts, score_file, score_part
 from tests.tiny import save_tiny, tiny_bert, tiny_llama, tiny_tokenizer
 
@@ -97,6 +99,21 @@ def test_explained_scores_of_a_file(tmp_path) -> None:
         score_part(again, source, tmp_path / "joined.jsonl", settings, name, Part(number, 2))
     join_parts(source, tmp_path / "joined.jsonl", 2)
     assert (tmp_path / "joined.jsonl").read_bytes() == (tmp_path / "out.jsonl").read_bytes()
+
+
+def test_several_processes_explain_as_one_does(tmp_path, monkeypatch) -> None:
+    """Two processes of one thread each beside one of one thread: attributes and weights too, byte for byte."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    gated(tmp_path / "base", tiny_llama).save_pretrained(tmp_path / "saved")
+    source, name = tmp_path / "in.jsonl", tmp_path / "saved"
+    source.write_text("".join(f'{{"prompt": "ab", "completion": "{"x" * i}y"}}\n' for i in range(8)))
+    settings = ScoringSettings(explain=True, shard_rows=2)
+    score_file(RewardModel.from_pretrained(name), source, tmp_path / "one.jsonl", settings, name)
+    report = score_in_processes(name, source, tmp_path / "two.jsonl", 2, settings, "cpu")
+    assert (report.rows, report.scored) == (8, 8)
+    assert (tmp_path / "two.jsonl").read_bytes() == (tmp_path / "one.jsonl").read_bytes()
+    first = json.loads((tmp_path / "two.jsonl").read_text().split("\n")[0])
+    assert {"helpful", "length", "weight_helpful", "weight_length"} <= set(first)
 
 
 def test_a_plain_score_has_nothing_to_explain(tmp_path) -> None:
