@@ -194,7 +194,9 @@ def measure(seeds: Sequence[int]) -> Measured:
     steps = {name: first_step(curve, 0.5) for name, curve in curves.items()}
     late = {name: int((curve.max(-1) <= 0.5).sum()) for name, curve in curves.items()}
     notes = [
-        f"{name}: {count} of {len(seeds)} runs do not get there in {STEPS} steps." for name, count in late.items() if count
+        f"{name}: {count} of {len(seeds)} runs do not get there in {STEPS} steps."
+        for name, count in late.items()
+        if count
     ]
     plot = lines("Right strings", "step", "P(right)", np.arange(STEPS + 1), curves, level=0.5)
     return Measured(steps, (plot,), tuple(notes))
