@@ -70,7 +70,7 @@ def _now(work: Callable[[], Any], found: list[Any], most: int) -> Any:
     answer = work()
     if inspect.isawaitable(answer) or isinstance(answer, AsyncIterator):
         # In a thread of its own, as a notebook already runs an event loop in this one.
-        running = Running(lambda: asyncio.run(settled(answer, found, most)))
+        running = Running(lambda: asyncio.run(within(settled(answer, found, most), math.inf)))
         running.wait(math.inf)
         return running.result
     return read(answer, found, most)
