@@ -16,10 +16,11 @@ from reward_models.score_input import ScoringInput, ScoringRow, file_digest
 from reward_models.score_lock import hold, lock_of
 from reward_models.score_output import write_rows
 from reward_models.score_parts import Part, part_files, remove_part
+from reward_models.score_records import Kept
 from reward_models.score_report import SUMMED, ScoringReport
 from reward_models.score_rows import Columns
 from reward_models.score_shard import unscorable
-from reward_models.score_store import Kept, ScoreStore
+from reward_models.score_store import ScoreStore
 from reward_models.scoring_settings import ScoringSettings, check_files
 
 NOT_FINITE = "the score is not finite"
@@ -131,7 +132,7 @@ def _finish(
     if row.fault is not None:
         report.rows += 1
         report.unscored += 1
-        return columns.without_scores(row.row, str(row.fault))
+        return columns.without_scores(row.row, f"{row.fault.field}: {row.fault.detail} ({row.fault.reason})")
     found = [known[key] for key in row.keys]
     reasons = [kept.reason for kept in found if kept.reason is not None]
     if reasons and rows.settings.on_bad_row == "quarantine":

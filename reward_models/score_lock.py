@@ -25,7 +25,7 @@ def lock_of(path: Path) -> Path:
 
 
 @contextmanager
-def hold(path: Path, patience: float = PATIENCE) -> Iterator[None]:
+def hold(path: Path, patience: float | None = None) -> Iterator[None]:
     """Keep others from ``path`` until the end of the block, or of the process.
 
     The lock is the kernel's, on the file `lock_of`: a file that a killed process left behind locks nothing.
@@ -33,7 +33,7 @@ def hold(path: Path, patience: float = PATIENCE) -> Iterator[None]:
     Raises:
         DataError: another process has it, and still does after ``patience`` seconds.
     """
-    lock, until = lock_of(path), monotonic() + patience
+    lock, until = lock_of(path), monotonic() + (PATIENCE if patience is None else patience)
     while (found := _try(lock)) is None:
         if monotonic() > until:
             raise DataError(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from reward_models.model import RewardModel
+from reward_models.model_digest import model_digest
 from reward_models.score_input import file_digest
 from reward_models.scoring_settings import ScoringSettings
 
@@ -49,6 +48,8 @@ def manifest_for(model: RewardModel, source: Path, settings: ScoringSettings, pa
 
 def differences(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Why kept scores are not what is wanted now, in words; of what only one of the two says nothing is known."""
+    if not kept:
+        return []
     # Through JSON, as what is kept went: tuples are lists there.
     wanted = json.loads(json.dumps(wanted))
     reasons = [words for key, words in WHAT.items() if key in wanted and key in kept and kept[key] != wanted[key]]
@@ -59,26 +60,27 @@ def differences(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]
     return reasons
 
 
-def model_digest(model: RewardModel) -> str:
-    """What tells one model's scores from another's: every weight, the configuration, the tokenizer, the heads."""
-    digest = hashlib.sha256(repr((model.names, model.pooling, model.max_length, model.steps, model.layout)).encode())
-    digest.update(model.config.to_json_string().encode())
-    digest.update(_tokenizer_state(model.tokenizer).encode())
-    for name, tensor in _tensors(model):
-        digest.update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+def fingerprint(manifest: Mapping[str, Any]) -> bytes:
+    """Of all that a score depends on; part of each kept score's hash, so that none is taken for another run's."""
+    settings = {key: value for key, value in manifest["settings"].items() if key not in WITHOUT_EFFECT}
+    content = {key: value for key, value in manifest.items() if key != "parts"} | {"settings": settings}
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).digest()
 
 
-def _tensors(model: RewardModel) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from sorted(model.named_parameters())
-    yield from sorted(model.named_buffers())
+def sealed(manifest: Mapping[str, Any]) -> str:
+    """A manifest as it is kept, after its hash."""
+    text = json.dumps(manifest)
+    return f"{_seal(text)} {text}"
 
 
-def _tokenizer_state(tokenizer: Any) -> str:
-    template = str(getattr(tokenizer, "chat_template", None))
-    if not getattr(tokenizer, "is_fast", False):
-        return template + json.dumps(tokenizer.get_vocab(), sort_keys=True)
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    # The last call leaves its own truncation and padding there.
-    return template + json.dumps({key: state[key] for key in state if key not in ("truncation", "padding")})
+def unsealed(text: str | None) -> dict[str, Any]:
+    """What `sealed` made, or nothing where it is not as it was written."""
+    seal, _, content = (text or "").partition(" ")
+    if not content or seal != _seal(content):
+        return {}
+    found: dict[str, Any] = json.loads(content)
+    return found
+
+
+def _seal(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()

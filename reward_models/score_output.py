@@ -6,9 +6,9 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from reward_models.errors import DataError
 
@@ -39,9 +39,14 @@ def _write(target: Path, suffix: str, shards: Shards) -> None:
     if suffix == ".parquet":
         _write_parquet(target, shards)
         return
-    with gzip.open(target, "wb", 6) if suffix == ".gz" else target.open("wb") as file:
+    with target.open("wb") as plain, _packed(plain) if suffix == ".gz" else nullcontext(plain) as file:
         for rows in shards():
             file.write(b"".join(_line(row) for row in rows))
+
+
+def _packed(plain: BinaryIO) -> gzip.GzipFile:
+    # Without name and time: the same rows give the same bytes.
+    return gzip.GzipFile("", "wb", 6, plain, mtime=0)
 
 
 def _line(row: dict[str, Any]) -> bytes:

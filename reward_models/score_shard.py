@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,13 +15,14 @@ from reward_models.formatting import Encoded, Formatter, Text
 from reward_models.model import RewardModel
 from reward_models.prefix_tree import Bundle
 from reward_models.score_input import ScoringInput, ScoringRow
+from reward_models.score_records import Kept
 from reward_models.score_report import ScoringReport
-from reward_models.score_store import Kept, ScoreStore
+from reward_models.score_store import ScoreStore
 
 REASON_LENGTH = 300
 # So many texts that all fail, one by one, are not at fault.
 ENOUGH = 4
-Outcome = Tensor | str
+Outcome: TypeAlias = Tensor | str
 
 
 @dataclass(frozen=True)

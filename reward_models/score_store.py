@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from reward_models.disk_faults import disk_faults
 from reward_models.errors import DataError
+from reward_models.score_manifest import fingerprint, sealed, unsealed
 from reward_models.score_parts import remove_part
+from reward_models.score_records import COLUMNS, TABLES, Kept, kept_of, row_of
 
-TABLES = """
-CREATE TABLE texts (key BLOB PRIMARY KEY, shard INTEGER, value BLOB, cut INTEGER, reason TEXT, hash BLOB) WITHOUT ROWID;
-CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT);
-"""
-COLUMNS = "key, shard, value, cut, reason, hash"
 MAGIC = b"SQLite format 3\0"
 KEYS_A_QUERY = 500
 SECONDS_TO_KEEP = 1.0
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A text's first shard in the whole input; its K scores, or why it has none, or neither; whether it was cut."""
-
-    shard: int
-    scores: list[float] | None = None
-    cut: bool = False
-    reason: str | None = None
-
-    @property
-    def settled(self) -> bool:
-        """Whether there is nothing left to do."""
-        return self.scores is not None or self.reason is not None
+BEGIN = "Nothing is scored yet; mend this and run the same command again."
 
 
 class ScoreStore:
@@ -61,17 +40,19 @@ class ScoreStore:
         self.damaged = 0
         if manifest is None and not path.exists():
             raise DataError(f"{path} is missing: score that part first, with the same input, model and settings")
-        if manifest is None and not sound(path):
+        belongs = manifest if manifest is not None else manifest_of(path) if sound(path) else {}
+        if not belongs:
             raise DataError(f"{path} is damaged; run that part again: what can still be read of it is kept")
+        self._belongs = fingerprint(belongs)
         self._donors: list[sqlite3.Connection] = []
         new = not path.exists() or not path.stat().st_size
-        with disk_faults(path, lambda: "Nothing was begun."):
+        with disk_faults(path, lambda: BEGIN):
             self._file = sqlite3.connect(path, timeout=60)
             self._kept = monotonic()
             if manifest is not None and new:
                 self._file.executescript(f"BEGIN;{TABLES}COMMIT;")
             if manifest is not None:
-                self._say("manifest", json.dumps(manifest))
+                self._say("manifest", sealed(manifest))
                 self._donors = [sqlite3.connect(file) for file in donors]
 
     @property
@@ -96,7 +77,7 @@ class ScoreStore:
             absent = [key for key in dict.fromkeys(keys) if key not in found]
             if absent:
                 found |= self._from_donors(shard, absent)
-                rows = [_row(key, found.setdefault(key, Kept(shard))) for key in absent]
+                rows = [row_of(key, found.setdefault(key, Kept(shard)), self._belongs) for key in absent]
                 self._file.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?, ?, ?, ?)", rows)
                 self._keep()
         return found
@@ -108,13 +89,11 @@ class ScoreStore:
 
     def remember(self, shard: int, keys: Sequence[bytes], values: Sequence[Tensor | str], cut: Sequence[bool]) -> None:
         """Keep K scores, or the reason why there are none, under each key; a kill loses the last second's at most."""
-        rows = [
-            _row(
-                key,
-                Kept(shard, None, was_cut, value) if isinstance(value, str) else Kept(shard, value.tolist(), was_cut),
-            )
-            for key, value, was_cut in zip(keys, values, cut, strict=True)
+        kept = [
+            Kept(shard, None, was_cut, value) if isinstance(value, str) else Kept(shard, value.tolist(), was_cut)
+            for value, was_cut in zip(values, cut, strict=True)
         ]
+        rows = [row_of(key, one, self._belongs) for key, one in zip(keys, kept, strict=True)]
         with self._faults():
             self._file.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?, ?, ?, ?, ?)", rows)
             self._keep()
@@ -153,7 +132,7 @@ class ScoreStore:
         for some in _portions(keys):
             marks = ",".join("?" * len(some))
             for row in file.execute(f"SELECT {COLUMNS} FROM texts WHERE key IN ({marks})", some):
-                kept = _kept(row)
+                kept = kept_of(row, self._belongs)
                 if kept is None:
                     self.damaged += 1
                 else:
@@ -221,31 +200,12 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def _manifest(store: sqlite3.Connection) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(_about(store, "manifest") or "{}")
-    return value
+    return unsealed(_about(store, "manifest"))
 
 
 def _about(store: sqlite3.Connection, name: str) -> str | None:
     row = store.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()
     return None if row is None else str(row[0])
-
-
-def _row(key: bytes, kept: Kept) -> tuple[Any, ...]:
-    value = None if kept.scores is None else np.asarray(kept.scores, dtype="<f4").tobytes()
-    content = (key, kept.shard, value, int(kept.cut), kept.reason)
-    return (*content, _hash(content))
-
-
-def _kept(row: tuple[Any, ...]) -> Kept | None:
-    *content, expected = row
-    if _hash(tuple(content)) != expected:
-        return None
-    _, shard, value, cut, reason = content
-    return Kept(shard, None if value is None else np.frombuffer(value, dtype="<f4").tolist(), bool(cut), reason)
-
-
-def _hash(content: tuple[Any, ...]) -> bytes:
-    return hashlib.blake2b(repr(content).encode(), digest_size=8).digest()
 
 
 def _portions(keys: Sequence[bytes]) -> Iterator[list[bytes]]:

@@ -24,6 +24,7 @@ from reward_models.score_report import Progress, ScoringReport, silent, still
 from reward_models.score_resume import open_store
 from reward_models.score_rows import Columns
 from reward_models.score_shard import ShardScorer
+from reward_models.score_store import BEGIN
 from reward_models.scoring_settings import ScoringSettings, check_files
 
 __all__ = ["Part", "ScoringReport", "ScoringSettings", "check_files", "join_parts", "score_file", "score_part"]
@@ -73,7 +74,7 @@ def score_part(
     source, output = Path(source), Path(output)
     check_files(source, output)
     path = part.path(output)
-    with disk_faults(output, lambda: "Nothing was begun."):
+    with disk_faults(output, lambda: BEGIN):
         output.parent.mkdir(parents=True, exist_ok=True)
     prepare(model, settings, model_name)
     formatter = model.formatter(settings.max_length)

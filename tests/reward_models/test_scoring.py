@@ -164,7 +164,7 @@ def test_parts_of_another_run_are_not_mixed_in(tmp_path, model, monkeypatch):
         score_file(model, source, tmp_path / "out.jsonl", settings)
     monkeypatch.undo()
     write(source, ROWS[::-1])
-    with pytest.raises(DataError, match="shard-1-of-1 holds scores of an earlier attempt.*the input file was another"):
+    with pytest.raises(DataError, match=r"shard-1-of-1 holds scores of an earlier attempt.*the input file was another"):
         score_file(model, source, tmp_path / "out.jsonl", settings)
     report = score_file(model, source, tmp_path / "out.jsonl", ScoringSettings(shard_rows=8, restart=True))
     assert report.resumed_rows == 0

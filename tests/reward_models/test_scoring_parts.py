@@ -102,11 +102,15 @@ def test_two_processes_give_the_bytes_of_one(tmp_path, source, folder, monkeypat
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["parent", "worker"])
 def test_any_process_may_be_killed(tmp_path, source, folder, victim):
-    """Signal 9 once the first scores are on disk: the other processes end, and the same command goes on to the end."""
+    """Signal 9 once the first scores are on disk: the other processes end, and the same command goes on to the end.
+
+    Workers are not begun again here; tests/reliability has that.
+    """
     source.write_text("".join(json.dumps({"prompt": f"p{i}", "completion": "c" * 200}) + "\n" for i in range(6000)))
     output = tmp_path / "out.jsonl"
     command = [sys.executable, "-m", "prefopt", "score", "--model", str(folder), "--data", str(source)]
     command += ["--output", str(output), "--num-processes", "2", "--device", "cpu", "--shard-rows", "64"]
+    command += ["--worker-restarts", "0"]
     process = subprocess.Popen(command, start_new_session=True)
     part = Part(1, 2).path(output)
     import psutil
