@@ -95,8 +95,10 @@ def ask_once(
         response = connection.getresponse()
         return _checked(response.status, response.read(), response.getheader, redact(where.geturl()) + path)
     except (OSError, http.client.HTTPException) as error:
-        late = "" if time.monotonic() - begin < seconds else f"no answer within {seconds:.3g} s: "
-        raise UnreachableError(f"{late}{type(error).__name__}: {error}") from error
+        if time.monotonic() - begin >= seconds:
+            # Whatever the end of the line looks like from here.
+            raise UnreachableError(f"no answer within {seconds:.3g} s") from error
+        raise UnreachableError(f"{type(error).__name__}: {error}") from error
     finally:
         guard.cancel()
         connection.close()

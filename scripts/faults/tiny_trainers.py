@@ -66,6 +66,16 @@ def pairs(count: int = 8) -> Dataset:
     return Dataset.from_dict(rows)
 
 
+def judged(count: int = 8) -> Dataset:
+    """The answers of half as many pairs, each on its own, judged good or bad."""
+    rows = [
+        {"prompt": row["prompt"], "completion": row[name], "label": name == "chosen"}
+        for row in pairs(count // 2)
+        for name in ("chosen", "rejected")
+    ]
+    return Dataset.from_list(rows)
+
+
 def online(folder: Path, recipe: Any = "grpo", callbacks: Any = (), **settings: Any) -> OnlineTrainer:
     """An `OnlineTrainer` that samples 4 tokens a completion."""
     own = {
@@ -80,7 +90,7 @@ def online(folder: Path, recipe: Any = "grpo", callbacks: Any = (), **settings: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return OnlineTrainer(
-            _policy(), rewards, config, questions(), questions(2),
+            policy(), rewards, config, questions(), questions(2),
             processing_class=tiny_tokenizer(), callbacks=list(callbacks),
         )  # fmt: skip
 
@@ -90,8 +100,9 @@ def offline(folder: Path, recipe: Any = "dpo", callbacks: Any = (), **settings: 
     config = OfflineConfig(output_dir=str(folder), recipe=recipe, **{**SHARED, "warmup_steps": 0, **settings})
     torch.manual_seed(config.seed)
     objective = offline_objective(config)
+    rows = judged if objective.unpaired else pairs
     return trainer_of(objective)(
-        _policy(), config, objective, pairs(), pairs(4), tiny_tokenizer(), callbacks=list(callbacks)
+        policy(), config, objective, rows(), rows(4), tiny_tokenizer(), callbacks=list(callbacks)
     )
 
 
@@ -120,7 +131,8 @@ def backbone() -> Path:
     return save_tiny(Path(mkdtemp(prefix="prefopt-tiny-")), model, tiny_tokenizer())
 
 
-def _policy() -> Any:
+def policy() -> Any:
+    """A policy with random weights, always the same."""
     return tiny_llama(hidden=WIDTH, layers=LAYERS, positions=128)
 
 

@@ -1,4 +1,4 @@
-"""Reward functions that raise, hang, count wrongly or answer oddly: a score, None with its kind, or the end of a run."""
+"""Reward functions that raise, hang, count wrongly or answer oddly: a score, None with its kind, or an end."""
 
 from __future__ import annotations
 
