@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,6 @@ class OnlineCheckpoints(HookedGRPOTrainer):
     statistics: progress.Statistics
     scorer: Scorer
     critic: ValueHead | None
-
-    def objective_in_checkpoint(self) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
-        """Recipe, parts and state."""
-        parts = {slot: repr(part) for slot, part in self.objective.parts()}
-        return {"recipe": self.objective.recipe, "parts": parts}, self.objective_state
 
     def save_progress(self, folder: Path) -> None:
         """Write objective state, rollout buffer and critic."""

@@ -293,6 +293,11 @@ class OnlineTrainer(WholeCheckpointsMixin, ResumesMixin, FiniteStepsMixin, Onlin
         logs |= {prefix + name: value for name, value in figures.items()}
         super().log(logs, start_time)
 
+    def objective_in_checkpoint(self) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
+        """Recipe, parts and state."""
+        parts = {slot: repr(part) for slot, part in self.objective.parts()}
+        return {"recipe": self.objective.recipe, "parts": parts}, self.objective_state
+
     def rows_of(self, inputs: Any) -> list[str]:
         """Name the rows of a micro-batch that was taken from the buffer."""
         return list(inputs["row_names"]) if "row_names" in inputs else []

@@ -52,7 +52,7 @@ class WholeCheckpointsMixin:
 
     def objective_in_checkpoint(self) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
         """Return what is minimised, as JSON holds it, and the objective's state."""
-        return {}, {}
+        raise NotImplementedError
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """As transformers does, from a checkpoint that verifies.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from reward_models.whole_files import WEIGHTS, files_of
 FOLDER = re.compile(r"checkpoint-(\d+)")
 SHARDED = re.compile(r"pytorch_model_fsdp.*|global_step\d+")
 """Weights as FSDP and DeepSpeed write them."""
+SETTLED = 1_000_000_000
+"""Nanoseconds after which a file that is changed has another time."""
 STATE, OURS = "trainer_state.json", "training_args.json"
 _Signature = tuple[tuple[str, int, int, int], ...]
 _found: dict[Path, tuple[_Signature, Verdict]] = {}
@@ -51,12 +54,14 @@ class Verdict:
 
 def verify(folder: Path) -> Verdict:
     """Look at every byte of a checkpoint; what was found is remembered until a file of it changes."""
-    signature = _signature(folder)
+    signature, now = _signature(folder), time.time_ns()
     known = _found.get(folder.absolute())
     if known is not None and known[0] == signature:
         return known[1]
     verdict = _look(folder)
-    _found[folder.absolute()] = (signature, verdict)
+    # A clock ticks some milliseconds: a file that was changed just now may be changed again at the same time.
+    if all(changed < now - SETTLED for _, _, changed, _ in signature):
+        _found[folder.absolute()] = (signature, verdict)
     return verdict
 
 
@@ -115,7 +120,7 @@ def _of_steps(folder: Path, named: int | None, said: int | None) -> list[str]:
         return [f"{STATE} is missing"] if said is None else []  # the manifest's files tell, too
     except (ValueError, KeyError, TypeError, OSError) as error:
         return [f"{STATE} cannot be read: {error}"]
-    known = {"its name": named, "its manifest": said}
+    known = {"the folder's name": named, manifest.NAME: said}
     return [f"{STATE} is of step {step}, and {what} says {of}" for what, of in known.items() if of not in (None, step)]
 
 
@@ -152,4 +157,4 @@ def _signature(folder: Path) -> _Signature:
     if not folder.is_dir():
         return ()
     stats = ((file, file.stat()) for file in files_of(folder))
-    return tuple((file.name, one.st_size, one.st_mtime_ns, one.st_ino) for file, one in stats)
+    return tuple((file.name, one.st_size, one.st_ctime_ns, one.st_ino) for file, one in stats)

@@ -1,0 +1,31 @@
+"""A save that is killed, at chosen and at random moments: a whole checkpoint is left, and the run goes on from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.faults.kills import at_instants, kill_saves
+
+
+@pytest.mark.parametrize("kind", ["online", "offline", "reward"])
+def test_killed_at_a_call_of_the_system(kind: str, tmp_path: Path) -> None:
+    """Every 17th of the calls that a save makes, and the last ones, where names change: 3 or 6 is left, whole.
+
+    After two of the kills the run is resumed, and ends at the bits of one that was not killed.
+    """
+    kills, same = kill_saves(kind, tmp_path, lambda count: [*range(5, count - 16, 17), *range(count - 16, count)], 2)
+    assert len(kills) > 25
+    assert [one for one in kills if not one.survived] == []
+    assert {one.newest for one in kills} == {3, 6}
+    assert same == 2
+
+
+def test_killed_at_random_instants(tmp_path: Path) -> None:
+    """No checkpoint that was announced is lost, and the run goes on from it after each kill."""
+    (tmp_path / "run").mkdir()
+    left = list(at_instants("reward", tmp_path / "run", seed=0, count=3))
+    assert all(kept for kept, _ in left)
+    steps = [step for _, step in left]
+    assert steps == sorted(set(steps))  # each got further than the one before
