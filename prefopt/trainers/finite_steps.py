@@ -63,7 +63,7 @@ class SkipNonFiniteSteps(TrainerCallback, ExportableState):
         self.report = Report(rows_of, text_of, self.folder)
         self.skipped, self.consecutive = 0, 0
         self.undecided = True
-        self._micro: list[MicroBatch] = []
+        self.seen: list[MicroBatch] = []
         self._begun: Count = (0, 0)
         self._logged: Count = (0, 0)
         self._restored = False
@@ -76,22 +76,22 @@ class SkipNonFiniteSteps(TrainerCallback, ExportableState):
     @property
     def at_start(self) -> bool:
         """Whether no micro-batch of the step was seen yet."""
-        return not self._micro
+        return not self.seen
 
     def begin(self) -> None:
         """Another micro-batch follows."""
-        self._micro.append(MicroBatch())
+        self.seen.append(MicroBatch())
         self.undecided = True
 
     def watch(self, batch: Any, sound: Tensor) -> None:
         """Remember the batch of one pass; ``sound`` ``(N,)`` bool says on the device of which rows all is finite."""
-        self._micro[-1].parts.append((batch, sound.detach()))
+        self.seen[-1].parts.append((batch, sound.detach()))
 
     def observe(self, loss: Tensor, batch: Any) -> None:
         """Remember the micro-batch's loss, and itself where no pass of it was watched."""
-        self._micro[-1].loss = loss.detach()
-        if not self._micro[-1].parts:
-            self._micro[-1].parts.append((batch, None))
+        self.seen[-1].loss = loss.detach()
+        if not self.seen[-1].parts:
+            self.seen[-1].parts.append((batch, None))
 
     def decide(self, model: nn.Module, step: int, optimiser: Any = None) -> Tensor:
         """Decide on all ranks whether step number ``step`` is taken; return the norm of this process's gradients.
@@ -103,7 +103,7 @@ class SkipNonFiniteSteps(TrainerCallback, ExportableState):
         scaled = getattr(self.accelerator, "scaler", None) is not None
         kept_away = self.accelerator.distributed_type == DistributedType.DEEPSPEED
         norm = torch.zeros(()) if scaled or kept_away else guard_gradients.local_norm(model)
-        micro, self._micro = self._micro, []
+        micro, self.seen = self.seen, []
         if not self._any_rank(self._bad(micro, norm)):
             self.consecutive = 0
             return norm
@@ -118,8 +118,8 @@ class SkipNonFiniteSteps(TrainerCallback, ExportableState):
     def refuse(self, loss: Tensor, model: nn.Module, step: int) -> None:
         """Raise ``NonFiniteError`` for a loss that must not be backwarded, on all ranks."""
         if self._any_rank(~torch.isfinite(loss.detach()).all()):
-            self._micro[-1].loss = loss.detach()
-            rows, page = self.report(self.accelerator, step, self._micro, model, torch.zeros(()))
+            self.seen[-1].loss = loss.detach()
+            rows, page = self.report(self.accelerator, step, self.seen, model, torch.zeros(()))
             raise self.stopped(step, rows, page)
 
     def state(self) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class SkipNonFiniteSteps(TrainerCallback, ExportableState):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Forget an earlier run, unless this one goes on from its checkpoint."""
-        self._micro = []
+        self.seen = []
         if state.global_step == 0 or not self._restored:
             self.consecutive, self._logged = 0, (state.global_step, self.skipped)
         self._begun, self._restored = (state.global_step, self.skipped), False
