@@ -28,9 +28,9 @@ class Arguments:
         default="quarantine.jsonl",
         metadata={"help": "Where bad rows go, with row number, field and reason; '' writes none"},
     )
-    kind: Literal["auto", "preferences", "unpaired", "prompts"] = field(
-        default="auto", metadata={"help": "What the data are; auto takes the first that the columns allow"}
-    )
+    kind: Literal[
+        "auto", "preferences", "unpaired", "prompts", "solutions", "logged", "texts", "samples", "ratings"
+    ] = field(default="auto", metadata={"help": "What the data are; auto takes the first that the columns allow"})
     columns: dict[str, str] | None = field(
         default=None, metadata={"help": "New name to old name of columns, as '{prompt: question}'"}
     )

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from reward_models.data import Leak, Report
 
 SHOWN = 5
-NOUNS = {"preferences": "pairs", "unpaired": "labelled answers", "prompts": "prompts"}
+NOUNS = {
+    "preferences": "pairs",
+    "unpaired": "labelled answers",
+    "prompts": "prompts",
+    "solutions": "solutions in steps",
+    "logged": "logged answers",
+    "texts": "scored texts",
+    "samples": "samples of policies",
+    "ratings": "rated answers",
+}
 
 
 def print_findings(reports: Sequence[Report], leaks: Sequence[Leak]) -> None:

@@ -16,7 +16,7 @@ from prefopt.offline.scored_text import ScoredTextObjective
 from prefopt.trainers.offline_config import OfflineConfig
 from prefopt.trainers.pair_tokens import SAMPLE_WEIGHT, PairTokens, check_weights
 from prefopt.trainers.policies import context_limit
-from prefopt.trainers.response_rows import LOGGED_TOKENS, logged_row, read_rows, text_row
+from prefopt.trainers.response_rows import LOGGED_TOKENS, read_rows
 from reward_models.data.faults import BadRow
 from reward_models.data.quarantine import Quarantine
 from reward_models.formatting import Formatter
@@ -41,7 +41,7 @@ def response_tokens(
     quarantine = Path(config.output_dir) / f"quarantine_{name.split()[0]}.jsonl"
     limit = context_limit(tokenizer, model_config, config.max_length)
     texts = isinstance(objective, ScoredTextObjective)
-    rows, bad = read_rows(data, text_row if texts else logged_row, config.on_bad_row, quarantine, name)
+    rows, bad = read_rows(data, "texts" if texts else "logged", config.on_bad_row, quarantine, name)
     check_weights(rows, objective.needs, name)
     if isinstance(objective, ScoredTextObjective):
         return PairTokens(text_tokens(rows, objective, tokenizer, limit, config.seed, name), bad, 0)

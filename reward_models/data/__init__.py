@@ -15,8 +15,8 @@ others                   attributes of the source under their names; those of on
 ======================== ==================================================================================
 
 `load_unpaired` gives prompt, completion, label; `load_prompts` gives prompt and what a verifier needs,
-`load_solutions` prompt, steps and what is known of them. `validate` looks
-a source over and returns a `Report`. Shapes are recognised by their columns, see `reward_models.data.shapes`.
+`load_solutions` prompt, steps and what is known of them; `load_with_report` loads any kind, with a `Report`. `validate`
+looks a source over and returns a `Report`. Shapes are recognised by their columns, see `reward_models.data.shapes`.
 
 Bad rows (see `REASONS`) stop the load or go to quarantine. Duplicates, contradictory pairs and leaks between splits
 are no fault of a single row: they are counted and reported, and their rows stay.
@@ -32,6 +32,8 @@ from reward_models.data.loading import (
     load_prompts,
     load_solutions,
     load_unpaired,
+    load_with_report,
+    sift,
 )
 from reward_models.data.options import LoadOptions
 from reward_models.data.pairing import PAIR_RULES
@@ -59,9 +61,11 @@ __all__ = [
     "load_solutions",
     "load_triples",
     "load_unpaired",
+    "load_with_report",
     "policy_triples",
     "ranked_triples",
     "read_quarantine",
+    "sift",
     "validate",
     "validate_splits",
 ]

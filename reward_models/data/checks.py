@@ -20,7 +20,8 @@ from reward_models.data.faults import RowFault
 
 def check_example(example: Example, silence: bool = False) -> None:
     """Every check that needs no tokenizer. With ``silence`` an answer may be without words."""
-    check_words(example.prompt, "prompt", "empty_prompt")
+    if example.prompt is not None:
+        check_words(example.prompt, "prompt", "empty_prompt")
     for name, answer in answers_of(example):
         check_words(answer, name, "empty_answer", silence)
     for field, value in _attributes(example):

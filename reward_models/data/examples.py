@@ -84,7 +84,24 @@ class Solution:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-Example: TypeAlias = "Pair | Candidates | Labelled | Solution | Task"
+@dataclass(frozen=True)
+class Kept:
+    """A text with numbers on it whose columns stay as they are: logged feedback, scored texts, ratings, samples.
+
+    ``texts`` are those that must have words, by name; there may be no prompt.
+    """
+
+    prompt: Conversation | None
+    texts: Mapping[str, Conversation]
+    columns: Mapping[str, Any]
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """The columns, under the name that other examples give them."""
+        return self.columns
+
+
+Example: TypeAlias = "Pair | Candidates | Labelled | Solution | Task | Kept"
 
 
 def answers_of(example: Example) -> list[tuple[str, Conversation]]:
@@ -95,6 +112,8 @@ def answers_of(example: Example) -> list[tuple[str, Conversation]]:
         return [(f"answer {i + 1}", answer.response) for i, answer in enumerate(example.answers)]
     if isinstance(example, Labelled):
         return [("completion", example.completion)]
+    if isinstance(example, Kept):
+        return list(example.texts.items())
     if isinstance(example, Solution):
         return [("steps", "\n".join(example.steps))]
     return []

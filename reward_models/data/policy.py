@@ -40,6 +40,7 @@ class BadRowPolicy:
             for result in results:
                 tally.rows += 1
                 if isinstance(result, GoodRow):
+                    tally.good += 1
                     yield result
                     continue
                 tally.add_bad(result)

@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from reward_models.data.examples import Labelled, Pair, Solution, Task
+from reward_models.data.examples import Kept, Labelled, Solution, Task
 from reward_models.data.expand import pairs_of
 from reward_models.data.faults import BadRow
 from reward_models.data.policy import BadRowPolicy
 from reward_models.data.recognise import recognise, unrecognised
 from reward_models.data.shape import Shape
-from reward_models.data.shapes import IN_STEPS, LABELLED, PREFERENCES, TASKS
+from reward_models.data.shapes import IN_STEPS, LABELLED, LOGGED, PREFERENCES, RATINGS, SAMPLES, SCORED_TEXTS, TASKS
 from reward_models.data.sources import NumberedRow, Source
+from reward_models.data.tables import Table
 from reward_models.data.tally import Tally
 from reward_models.data.tokens import TokenLimit
 from reward_models.data.validation import GoodRow, examine
@@ -25,6 +26,10 @@ KINDS: Mapping[str, Sequence[Shape]] = {
     "unpaired": LABELLED,
     "solutions": IN_STEPS,
     "prompts": TASKS,
+    "logged": LOGGED,
+    "samples": SAMPLES,
+    "ratings": RATINGS,
+    "texts": SCORED_TEXTS,
 }
 SAMPLE = 64
 
@@ -41,7 +46,7 @@ class Reading:
     ties: str = "drop"
     limit: TokenLimit | None = None
 
-    def examples(self, policy: BadRowPolicy, tally: Tally) -> Iterator[Pair | Labelled | Solution | Task]:
+    def examples(self, policy: BadRowPolicy, tally: Tally) -> Iterator[Table]:
         """All examples of the good rows; bad rows go to the policy."""
         good = policy(examine(self.source.read(), self.shape, self.limit), tally)
         if self.source.several:
@@ -53,7 +58,7 @@ class Reading:
         for row in good:
             for example in row.examples:
                 tally.add_example(row.row_number, example)
-                if isinstance(example, (Labelled, Solution, Task)):
+                if isinstance(example, (Labelled, Solution, Task, Kept)):
                     yield example
 
     def require_shape(self) -> None:
@@ -72,7 +77,7 @@ def read_as(source: Source, kind: str, columns: Mapping[str, str] | None = None)
 
 
 def read_as_any(source: Source, columns: Mapping[str, str] | None = None) -> Reading:
-    """As preferences where the columns allow it, else as labelled answers, else as prompts."""
+    """As the first of the kinds that the columns allow."""
     source = renamed(source, columns) if columns else source
     first, *others = (read_as(source, kind) for kind in KINDS)
     return next((reading for reading in (first, *others) if reading.shape is not None), first)

@@ -14,7 +14,8 @@ from reward_models.data.tally import Lengths, Tally
 class Report:
     """Counts over one source.
 
-    ``examples`` are what the good rows hold: pairs, labelled answers or prompts (``kind``). A duplicate repeats an
+    Of ``rows`` every one is ``used`` or bad; ``examples`` are what the used rows hold: pairs, labelled answers or
+    prompts (``kind``). A duplicate repeats an
     earlier example; a contradiction prefers what an earlier pair rejects. Both are warnings: their rows stay.
     ``silent`` counts answers without words in shapes where these are judged answers, such as transcripts.
     ``without_pairs`` counts prompts of good rows that give no pair: one answer only, or nothing but ties.
@@ -24,6 +25,7 @@ class Report:
     shape: str | None
     kind: str
     rows: int
+    used: int
     examples: int
     ties: int
     ties_kept: bool
@@ -52,12 +54,15 @@ class Report:
 def report_of(
     tally: Tally, source: str, shape: str | None, kind: str, *, ties_kept: bool, unit: str, quarantine: str | None
 ) -> Report:
-    """Freeze a tally."""
+    """Freeze a tally. Every row is either used or bad: anything else is a defect of ours, and stops here."""
+    if tally.rows != tally.good + sum(tally.bad.values()):
+        raise AssertionError(f"{source}: {tally.rows} rows, {tally.good} used and {sum(tally.bad.values())} bad")
     return Report(
         source=source,
         shape=shape,
         kind=kind,
         rows=tally.rows,
+        used=tally.good,
         examples=tally.examples,
         ties=tally.ties,
         ties_kept=ties_kept,

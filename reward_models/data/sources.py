@@ -41,8 +41,13 @@ class Source:
     several: bool = False
 
 
-def open_source(data: Data, split: str | None = None, config: str | None = None, streaming: bool = False) -> Source:
-    """The rows of any kind of source (a `Source` stays as it is). Files are read lazily; nothing is held."""
+def open_source(
+    data: Data, split: str | None = None, config: str | None = None, streaming: bool = False, name: str = "dataset"
+) -> Source:
+    """The rows of any kind of source (a `Source` stays as it is). Files are read lazily; nothing is held.
+
+    ``name`` is what messages call data that have none of their own.
+    """
     if isinstance(data, Source):
         return data
     if isinstance(data, (str, Path)):
@@ -51,9 +56,9 @@ def open_source(data: Data, split: str | None = None, config: str | None = None,
         parts = [_from_name(str(item), split, config, streaming) for item in data]
         return _joined(", ".join(part.name for part in parts), parts)
     if isinstance(data, Mapping):
-        return _from_splits(data, "dataset", split)
+        return _from_splits(data, name, split)
     if isinstance(data, Sequence) or hasattr(data, "column_names"):
-        return _from_iterable(data, "dataset")
+        return _from_iterable(data, name)
     raise DataError(f"expected a file, hub name, data set or list of rows; found {type(data).__name__}")
 
 

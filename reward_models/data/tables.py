@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
 if TYPE_CHECKING:
     import datasets
 
-from reward_models.data.examples import Labelled, Pair, Solution, Task
+from reward_models.data.examples import Kept, Labelled, Pair, Solution, Task
+
+Table: TypeAlias = "Pair | Labelled | Solution | Task | Kept"
+"""What becomes a row of a table."""
 
 CHUNK = 5000
 INT64 = 2**63
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 
-def record_of(example: Pair | Labelled | Solution | Task) -> dict[str, Any]:
+def record_of(example: Table) -> dict[str, Any]:
     """The columns of an example; attributes never hide the columns of the schema."""
+    if isinstance(example, Kept):
+        return dict(example.columns)
     if isinstance(example, Pair):
         known: dict[str, Any] = {"prompt": example.prompt, "chosen": example.chosen, "rejected": example.rejected}
         optional = {"margin": example.margin, "label_chosen_preferred": example.label_chosen_preferred}

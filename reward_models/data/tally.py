@@ -42,6 +42,7 @@ class Tally:
 
     measure: Callable[[Sequence[Conversation]], Sequence[int]] | None = None
     rows: int = 0
+    good: int = 0
     examples: int = 0
     ties: int = 0
     without_pairs: int = 0
@@ -74,7 +75,7 @@ class Tally:
 
     def add_example(self, number: int, example: Example) -> None:
         """Count an example that is no pair; two verdicts on the same answer are a contradiction."""
-        prompt = digest(example.prompt)
+        prompt = b"" if example.prompt is None else digest(example.prompt)
         if not isinstance(example, Labelled):
             answers = b"".join(digest(answer) for _, answer in answers_of(example))
             self._add(number, example, prompt, prompt + answers)
@@ -88,13 +89,15 @@ class Tally:
 
     def _add(self, number: int, example: Example, prompt: bytes, key: bytes) -> None:
         self.examples += 1
-        self.prompts[prompt] += 1
+        if prompt:
+            self.prompts[prompt] += 1
         if key in self._seen:
             self.duplicates += 1
             self._warn(f"row {number} repeats row {self._seen[key]}")
         else:
             self._seen[key] = number
-        for name, conversation in [("prompt", example.prompt), *answers_of(example)]:
+        prompts = [] if example.prompt is None else [("prompt", example.prompt)]
+        for name, conversation in [*prompts, *answers_of(example)]:
             self.silent += name != "prompt" and is_silent(conversation)
             self._measure(name, conversation)
 

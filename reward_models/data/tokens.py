@@ -28,16 +28,19 @@ class TokenLimit:
     def __call__(self, examples: Sequence[Example]) -> list[RowFault | None]:
         """The fault of each example, or None; tokenised as one batch."""
         written = [self._written(example) for example in examples]
+        # Texts without a prompt are divided where they are too long, and lose nothing.
         ids = iter(self.tokenise([text for texts in written if isinstance(texts, list) for text in texts]))
         return [
             texts
-            if isinstance(texts, RowFault)
+            if not isinstance(texts, list)
             else self._fault(example, next(ids), {name: next(ids) for name, _ in answers_of(example)})
             for example, texts in zip(examples, written, strict=True)
         ]
 
-    def _written(self, example: Example) -> list[str] | RowFault:
-        """The prompt, and the prompt with each answer, as a model reads them."""
+    def _written(self, example: Example) -> list[str] | RowFault | None:
+        """The prompt, and the prompt with each answer, as a model reads them; None where no length is too long."""
+        if example.prompt is None:
+            return None
         try:
             whole = [self.render(_joined(example.prompt, answer), False) for _, answer in answers_of(example)]
             return [self.render(example.prompt, True), *whole]

@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from reward_models.data.examples import plain_text
-from reward_models.data.loading import load_preferences
+from reward_models.data.loading import load_preferences, load_with_report
 from reward_models.data.sources import Data, open_source
 from reward_models.errors import DataError
 
@@ -33,8 +33,9 @@ def load_triples(source: Data, **options: Any) -> datasets.Dataset:
     opened = open_source(source, options.get("split"), options.get("config"))
     first = next(islice((row.value for row in opened.read()), 1), None)
     if isinstance(first, Mapping) and all(names.get(name, name) in first for name in SAMPLED):
-        rows = [{name: row.value[names.get(name, name)] for name in SAMPLED} for row in opened.read()]
-        return datasets.Dataset.from_list(policy_triples(rows))
+        chosen = {key: value for key, value in options.items() if key not in ("pair_rule", "ties")}
+        rows, _ = load_with_report(source, "samples", **chosen)
+        return datasets.Dataset.from_list(policy_triples(list(rows)))
     pairs = load_preferences(source, **{"pair_rule": "all", **options})
     if "reference" in pairs.column_names:
         return pairs

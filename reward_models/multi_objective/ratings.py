@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reward_models.data.faults import BadRow, RowFault, bad_row
+from reward_models.data.examples import Kept
 from reward_models.data.files import read_rows
+from reward_models.data.policy import BadRowPolicy
 from reward_models.data.quarantine import Quarantine, default_quarantine
+from reward_models.data.shape import Shape
+from reward_models.data.shapes.feedback import TEXTS, rated
+from reward_models.data.sources import open_source
+from reward_models.data.tally import Tally
+from reward_models.data.validation import examine
 from reward_models.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-TEXTS = ("prompt", "completion")
 
 
 def load_ratings(
@@ -37,7 +42,7 @@ def load_ratings(
         on_bad_row: "raise", or "quarantine": bad rows go to a file beside the working directory with their reasons.
 
     Raises:
-        DataError: a bad row with "raise", a rating off the scale, no rows, or no such column; named.
+        DataError: bad rows with "raise", or too many of them; no rows, or no such column; named.
     """
     if scale is not None and not (all(map(math.isfinite, scale)) and scale[0] < scale[1]):
         raise DataError(f"rating_scale must be two numbers, the lower first, got {scale[0]:g} {scale[1]:g}")
@@ -46,44 +51,21 @@ def load_ratings(
     path = Path(source)
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    kept: list[tuple[int, Mapping[str, Any]]] = []
-    with Quarantine(default_quarantine(str(path))) as quarantine:
-        for number, row in read_rows(path):
-            fault = row if isinstance(row, BadRow) else _fault(str(path), number, row, attributes)
-            if fault is None:
-                kept.append((number, row))
-            elif on_bad_row == "raise":
-                raise DataError(f"{fault}. Mend the row, or set on_bad_row to quarantine.")
-            else:
-                quarantine.add(fault)
+    readable = [row for _, row in read_rows(path) if isinstance(row, Mapping)]
+    names = tuple(attributes) or _numbers(readable)
+    convert = partial(rated, attributes=names, scale=scale or (0.0, 1.0))
+    quarantine = Quarantine(default_quarantine(str(path))) if on_bad_row == "quarantine" else None
+    policy, tally = BadRowPolicy(on_bad_row, quarantine), Tally()
+    shape = Shape("ratings by attribute", TEXTS, convert)
+    found = [row.examples[0] for row in policy(examine(open_source(path).read(), shape), tally)]
+    kept = [example.columns for example in found if isinstance(example, Kept)]
     if not kept:
         raise DataError(f"{path} holds no ratings")
-    names = tuple(attributes) or _numbers(row for _, row in kept)
     if not names:
         raise DataError(f"{path} has no column of numbers beside prompt and completion")
-    if absent := [name for name in names if all(row.get(name) is None for _, row in kept)]:
-        raise DataError(f"{path}: no row rates '{absent[0]}'; its columns are {', '.join(kept[0][1])}")
-    return _table(path, kept, names, scale)
-
-
-def _fault(source: str, number: int, row: Any, attributes: Sequence[str]) -> BadRow | None:
-    try:
-        if not isinstance(row, Mapping):
-            raise RowFault("not_an_object", "row", f"found {type(row).__name__}")
-        for name in TEXTS:
-            if row.get(name) is None:
-                raise RowFault("missing_field", name, "absent or null")
-            if not isinstance(row[name], (str, list)):
-                raise RowFault("wrong_type", name, f"expected text or messages, found {type(row[name]).__name__}")
-        for name in attributes:
-            if row.get(name) is not None and not isinstance(row[name], (bool, int, float)):
-                raise RowFault("wrong_type", name, f"expected a number or null, found {type(row[name]).__name__}")
-        for name, value in row.items():
-            if isinstance(value, float) and not math.isfinite(value) and (not attributes or name in attributes):
-                raise RowFault("not_finite", name, f"found {value}; null says that the answer is not rated")
-    except RowFault as fault:
-        return bad_row(source, number, row, fault)
-    return None
+    if absent := [name for name in names if all(row.get(name) is None for row in kept)]:
+        raise DataError(f"{path}: no row rates '{absent[0]}'; its columns are {', '.join(readable[0])}")
+    return _table(kept, names)
 
 
 def _numbers(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -97,24 +79,10 @@ def _numbers(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(name for name, kinds in found.items() if name not in TEXTS and kinds == {True})
 
 
-def _table(
-    path: Path, kept: Sequence[tuple[int, Mapping[str, Any]]], names: Sequence[str], scale: tuple[float, float] | None
-) -> Dataset:
+def _table(kept: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Dataset:
     from datasets import Dataset, Features, Value
 
-    low, high = scale or (0.0, 1.0)
-    columns: dict[str, list[Any]] = {name: [row[name] for _, row in kept] for name in TEXTS}
-    for name in names:
-        columns[name] = []
-        for number, row in kept:
-            given = row.get(name)
-            value = given if given is None or isinstance(given, bool) else (given - low) / (high - low)
-            if value is not None and not 0 <= value <= 1:
-                raise DataError(
-                    f"{path}, row {number}: '{name}' is {given:g}, outside {low:g} to {high:g}; say what the scale is "
-                    "with rating_scale, its lower and its upper end"
-                )
-            columns[name].append(None if value is None else float(value))
+    columns: dict[str, list[Any]] = {name: [row.get(name) for row in kept] for name in (*TEXTS, *names)}
     texts = Dataset.from_dict({name: columns[name] for name in TEXTS})
     kinds = Features({**texts.features, **dict.fromkeys(names, Value("float64"))})
     return Dataset.from_dict(columns, features=kinds)

@@ -117,8 +117,9 @@ def _has_transcripts(row: Row) -> bool:
     return isinstance(row.get("chosen"), str) and ASSISTANT_TURN in row["chosen"]
 
 
+PLAIN = Shape("preference pairs", ("prompt", "chosen", "rejected"), explicit_prompt)
 SHAPES = (
-    Shape("preference pairs", ("prompt", "chosen", "rejected"), explicit_prompt),
+    PLAIN,
     Shape("preference pairs with scores", ("prompt", "chosen", "rejected", "score_chosen", "score_rejected"), scored),
     Shape("rm-static", ("prompt", "response", "chosen", "rejected"), static),
     Shape(

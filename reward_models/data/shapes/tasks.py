@@ -155,6 +155,27 @@ def prompt_only(row: Row) -> list[Example]:
     return [Task(conversation(row, "prompt"), rest)]
 
 
+def asked(row: Row) -> list[Example]:
+    """A prompt of an online run in memory, whatever stands beside it: text, or messages of any roles, with tools."""
+    value = present(row, "prompt")
+    if isinstance(value, str):
+        return [Task(value)]
+    if not isinstance(value, list) or not all(_is_turn(one) for one in value):
+        raise RowFault("wrong_type", "prompt", f"expected text or messages, found {kind_of(value)}")
+    return [Task([{"role": one["role"], "content": _shown(one)} for one in value])]
+
+
+def _is_turn(message: Any) -> bool:
+    return isinstance(message, Mapping) and isinstance(message.get("role"), str)
+
+
+def _shown(message: Mapping[str, Any]) -> str:
+    """Something to see: the text of a message, or what else it carries."""
+    content = message.get("content")
+    return content if isinstance(content, str) else json.dumps([content, message.get("tool_calls")], default=str)
+
+
+PLAIN = Shape("prompts", ("prompt",), asked)
 _ANSWERED = ("chosen", "rejected", "completion", "completions", "response", "responses", "answers")
 
 SHAPES = (

@@ -27,7 +27,7 @@ def test_the_corpus_is_large_and_covers_every_reason() -> None:
     assert len(LINES) + len(ROWS) >= 40
     covered = {reason for _, reason, _ in LINES} | {reason for *_, reason, _ in ROWS}
     elsewhere = {"over_length", "zero_trainable_tokens", "identical_after_truncation", "unrecognised_columns"}
-    elsewhere |= {"unsupported_tests"}
+    elsewhere |= {"unsupported_tests", "refused_by_template", "unscorable"}
     assert covered | elsewhere == set(REASONS)
 
 

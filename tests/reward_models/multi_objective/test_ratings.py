@@ -39,8 +39,8 @@ def test_the_authors_scale(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        ({}, {}, r"row 1: 'help' is 4, outside 0 to 1; say what the scale is with rating_scale"),
-        ({}, {"scale": (0, 3)}, r"row 1: 'help' is 4, outside 0 to 3"),
+        ({}, {}, r"row 1, field 'help': 'help' is 4, outside 0 to 1; say what the scale is with rating_scale"),
+        ({}, {"scale": (0, 3)}, r"row 1, field 'help': 'help' is 4, outside 0 to 3"),
         ({}, {"scale": (5, 1)}, r"rating_scale must be two numbers, the lower first, got 5 1"),
         ({}, {"attributes": ["kind"], "scale": (1, 5)}, r"no row rates 'kind'; its columns are prompt, completion"),
         ({}, {"attributes": ["by"], "scale": (1, 5)}, r"row 1, field 'by': expected a number or null, found str"),
