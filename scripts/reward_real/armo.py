@@ -15,9 +15,9 @@ more of their pairs, the fewer errors they have.
   in `scripts.bench.reward_accuracy`); the gate learns on pairs of the other 150, ratings are of all 350. What it
   reaches by its own head says how far a model of this size tells the preferences from question and answer.
 
-Each with and without the regression's intercept. Whether the gate is trained for few steps or
-many is chosen by a fifth of its questions. *Probe* is a linear head fitted to the gate's pairs, *overlap* the share of an answer's words
-that stand in the passages that the question was to be answered from: no model here is given them.
+Each with and without the regression's intercept. Whether the gate is trained for few steps or many is chosen by a fifth
+of its questions. *Probe* is a linear head fitted to the gate's pairs, *overlap* the share of an answer's words that
+stand in the passages that the question was to be answered from: no model here is given them.
 """
 
 from __future__ import annotations
@@ -233,7 +233,7 @@ def measure() -> dict[str, Any]:
         "runs": runs,
         "notes": [
             *(verdict(arm, found) for arm, found in runs.items()),
-            f"What people marked says little of what they prefer: rank correlation of the true ratings of first answers "
+            "What people marked says little of what they prefer: rank correlation of the true ratings of first answers "
             f"with the share of pairs that they win: {told}.",
         ],
     }

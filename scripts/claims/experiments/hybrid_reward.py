@@ -4,8 +4,8 @@ Three prompts share a policy that decides on a length (5, 10, 20, 40, 80 or 160 
 whether to make an effort (1 in 10 at the start): logits linear in a shared feature and one of each prompt, so that what
 is learnt on one prompt carries over. Two prompts are verifiable: an answer is right with chance .15, and with effort in
 40 words or more with chance .75 (the easy one) or .45 (the hard one). The third is open-ended: its score is a
-similarity that ignores what an answer leaves out and finds short ones nearer to the reference, 1 - length / 200. Nothing
-but that draws answers short.
+similarity that ignores what an answer leaves out and finds short ones nearer to the reference, 1 - length / 200.
+Nothing but that draws answers short.
 
 Every step 16 answers a prompt, scored by the recipe (rule, similarity, P_max .5, tau 1, no format) and learnt from by
 ``dr_grpo`` with equal weights, step size 5, 300 steps; with the penalty and with P_max = 0. Length and accuracy are
@@ -142,4 +142,9 @@ def measure(seeds: Sequence[int]) -> Measured:
             ("accuracy", "Right answers where a program judges", "P(right)"),
         )
     ]
-    return Measured(values, plots)
+    fallen = values["wrong answers' words, without"] / values["wrong answers' words at the start"]
+    note = (
+        f"Without the penalty wrong answers end {fallen.mean():.2f} times as long as at the start, on the mean of "
+        f"{len(seeds)} seeds: there is {'a' if fallen.mean() < 0.75 else 'no'} fall to stop."
+    )
+    return Measured(values, plots, (note,))
