@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 
@@ -35,8 +36,8 @@ def run(argv: list[str]) -> int:
     from reward_models.serving import ScoringService, bind, create_app, serve
     from reward_models.serving.server import address_of
 
-    check_served(locate(arguments.model))
     taken = bind(arguments.host, arguments.port)
+    check_served(locate(arguments.model))
     model = RewardModel.from_pretrained(arguments.model).to(pick_device(arguments.device))
     model.use_attention(settings.attention, settings.max_length)
     service = ScoringService(model, arguments.model_name or arguments.model, settings)
@@ -47,6 +48,10 @@ def run(argv: list[str]) -> int:
         print(f"Serving {service.name} on {address_of(taken)} ({facts})", flush=True)
 
     serve(app, taken, settings.request_timeout, announce)
+    if service.batcher.alive:
+        print("Stopped; a forward pass that does not end was given up.", flush=True)
+        # Its thread runs no Python, so that nothing else ends it.
+        os._exit(0)
     print("Stopped.", flush=True)
     return 0
 

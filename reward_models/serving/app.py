@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from reward_models.errors import ModelError
-from reward_models.serving.errors import RequestError, queue_full
+from reward_models.serving.door import Door
+from reward_models.serving.errors import RequestError, our_fault
 from reward_models.serving.service import ScoringService, describe
 from reward_models.serving.shapes.classify import ClassifyRequest, answer_classify
 from reward_models.serving.shapes.openrlhf import RewardRequest, answer_get_reward
@@ -54,7 +55,9 @@ def create_app(service: ScoringService, head: str | None = None) -> FastAPI:
 
     # The pages of /docs would load scripts from elsewhere.
     app = FastAPI(title=f"Reward model {service.name}", lifespan=lifespan, docs_url=None, redoc_url=None)
-    _add_refusals(app, service.settings.max_body_mb)
+    app.state.service = service
+    app.add_middleware(Door, service=service)
+    _add_refusals(app)
     _add_facts(app, service)
 
     @app.post("/score")
@@ -81,10 +84,9 @@ def _add_facts(app: FastAPI, service: ScoringService) -> None:
 
     @app.get("/ready")
     async def ready() -> JSONResponse:
-        """Whether there is room in the queue; 503 when requests should go elsewhere for a while."""
-        if service.batcher.admitted >= service.settings.queue_size:
-            full = queue_full(service.settings.queue_size, 1.0)
-            return JSONResponse(full.as_json(), 503, full.headers)
+        """Whether a request would be taken in; 503 when requests should go elsewhere for a while."""
+        if (refusal := service.refusal) is not None:
+            return JSONResponse(refusal.as_json(), 503, refusal.headers)
         return JSONResponse({"status": "ok"})
 
     @app.get("/info")
@@ -97,7 +99,7 @@ def _add_facts(app: FastAPI, service: ScoringService) -> None:
         return {"object": "list", "data": [entry]}
 
 
-def _add_refusals(app: FastAPI, max_body_mb: int) -> None:
+def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(RequestError)
     async def refuse(request: Request, error: RequestError) -> JSONResponse:
         return _refusal(error)
@@ -110,18 +112,9 @@ def _add_refusals(app: FastAPI, max_body_mb: int) -> None:
     async def refuse_route(request: Request, error: HTTPException) -> JSONResponse:
         return _refusal(RequestError(error.status_code, "bad_request", f"{request.url.path}: {error.detail}"))
 
-    @app.middleware("http")
-    async def bound_body(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
-        if request.method == "POST":
-            length = request.headers.get("content-length", "")
-            if not length.isdigit():
-                return _refusal(RequestError(411, "bad_request", "send the body with its Content-Length"))
-            if int(length) > max_body_mb << 20:
-                # A client that is still sending would see a broken connection in place of the answer.
-                async for _ in request.stream():
-                    pass
-                return _refusal(RequestError(413, "too_large", f"the body is over {max_body_mb} MiB: send several"))
-        return await proceed(request)
+    @app.exception_handler(Exception)
+    async def fail(request: Request, error: Exception) -> JSONResponse:
+        return _refusal(our_fault())
 
 
 def _refusal(error: RequestError) -> JSONResponse:

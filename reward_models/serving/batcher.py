@@ -14,22 +14,25 @@ from torch import Tensor
 
 from reward_models.formatting import Encoded
 from reward_models.model import RewardModel
-from reward_models.serving.errors import queue_full, stopping, too_many_texts
+from reward_models.serving.errors import no_scores_here, queue_full, stopping, too_many_texts
 from reward_models.serving.jobs import Counts, Entry, Job, Outcome
 from reward_models.serving.settings import ServingSettings
 
 logger = logging.getLogger(__name__)
 
 # Forward passes' worth of tokens taken from the queue at once: enough to sort rows by length, few enough that the next
-# request does not wait for the whole queue.
+# request does not wait for the whole queue. On a slow machine no more than about a second's, but always some.
 PASSES = 4
+TURN_SECONDS = 1.0
+LEAST_TURN = 2048
 
 
 class MicroBatcher:
     """Collects rows for at most ``max_wait_ms``, batches them by length under the token budget, scores equal rows once.
 
-    Rows are taken first come, first served. The thread that calls `submit` never runs the model. A pass that fails is
-    split in halves until the row at fault stands alone, so that no request suffers from another's text.
+    Requests give a row each in turn, so that a large one does not hold up those that come after it. The thread that
+    calls `submit` never runs the model. A pass that fails is split in halves until the row at fault stands alone, so
+    that no request suffers from another's text.
 
     Args:
         model: groups rows into batches and scores them; called in the worker thread only.
@@ -42,11 +45,13 @@ class MicroBatcher:
         self.counts = Counts()
         self.failures_in_a_row = 0
         self._changed = threading.Condition()
-        self._waiting: deque[Entry] = deque()
+        self._waiting: deque[Job] = deque()
         self._waiting_tokens = 0
         self._admitted = 0
         self._closed = False
         self._seconds = 0.0
+        self._speed = 0.0
+        self._begun: float | None = None
         self._worker = threading.Thread(target=self._work, name="reward-model", daemon=True)
         self._worker.start()
 
@@ -60,6 +65,12 @@ class MicroBatcher:
         """Whether the worker thread runs."""
         return self._worker.is_alive()
 
+    @property
+    def busy(self) -> float:
+        """How long the present forward pass has been running."""
+        begun = self._begun
+        return 0.0 if begun is None else monotonic() - begun
+
     @contextmanager
     def place(self, count: int) -> Iterator[None]:
         """Hold room for ``count`` texts, from before they are tokenised until they are answered.
@@ -71,8 +82,7 @@ class MicroBatcher:
         if count > limit:
             raise too_many_texts(count, limit)
         with self._changed:
-            if self._closed:
-                raise stopping()
+            self._check_open()
             if self._admitted + count > limit:
                 self.counts.refused += count
                 raise queue_full(limit, self._seconds)
@@ -92,28 +102,55 @@ class MicroBatcher:
 
         Cancel the future to take back the rows that were not scored yet.
         """
-        job = Job(rows, [[] for _ in rows], len(rows))
+        job = Job(rows, [None for _ in rows], len(rows))
         with self._changed:
-            if self._closed:
-                raise stopping()
-            self._waiting.extend(Entry(job, index) for index in range(len(rows)))
-            self._waiting_tokens += sum(len(row.input_ids) for row in rows)
+            self._check_open()
+            self._waiting.append(job)
+            self._waiting_tokens += job.waiting
             self.counts.texts += len(rows)
             self._changed.notify()
         return job.future
 
-    def close(self) -> None:
-        """Take nothing more, score what is queued, and end the thread."""
+    def close(self, patience: float | None = None) -> bool:
+        """Take nothing more, score what is queued, and end the thread; False where it did not end in time."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-        self._worker.join()
+        self._worker.join(patience)
+        return not self.alive
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise stopping()
+        if not self.alive:
+            raise no_scores_here("the scoring thread has ended")
 
     def _work(self) -> None:
-        while (entries := self._collect()) is not None:
-            started = monotonic()
-            self._score(entries)
-            self._seconds = monotonic() - started
+        entries: list[Entry] | None = []
+        try:
+            while (entries := self._collect()) is not None:
+                started = monotonic()
+                try:
+                    self._score(entries)
+                except Exception as error:
+                    logger.exception("%d texts cannot be scored", len(entries))
+                    self.failures_in_a_row += 1
+                    self._settle(entries, error)
+                self._seconds = monotonic() - started
+                if entries and self._seconds > 0:
+                    self._speed = sum(entry.tokens for entry in entries) / self._seconds
+        finally:
+            # Whatever ends this thread, nobody waits for it.
+            with self._changed:
+                self._closed = True
+                left = [*(entries or ()), *(Entry(job, row) for job in self._waiting for row in range(len(job.rows)))]
+                self._waiting.clear()
+            self._settle(left, RuntimeError("the scoring thread has ended"))
+
+    @staticmethod
+    def _settle(entries: list[Entry], error: Exception) -> None:
+        for entry in entries:
+            entry.job.settle(entry.row, error)
 
     def _collect(self) -> list[Entry] | None:
         budget = self.settings.max_batch_tokens
@@ -122,17 +159,23 @@ class MicroBatcher:
                 self._changed.wait()
             if not self._waiting:
                 return None
-            until = self._waiting[0].job.arrived + self.settings.max_wait_ms / 1000
+            until = self._waiting[0].arrived + self.settings.max_wait_ms / 1000
             while not self._closed and self._waiting_tokens < budget and (left := until - monotonic()) > 0:
                 self._changed.wait(left)
             taken: list[Entry] = []
-            tokens = 0
-            while self._waiting and tokens < PASSES * budget:
-                entry = self._waiting.popleft()
+            tokens, enough = 0, min(PASSES * budget, max(LEAST_TURN, self._speed * TURN_SECONDS))
+            while self._waiting and tokens < enough:
+                job = self._waiting.popleft()
+                if job.future.done():
+                    self._waiting_tokens -= job.waiting
+                    continue
+                entry = Entry(job, job.taken)
+                job.taken += 1
                 self._waiting_tokens -= entry.tokens
-                if not entry.job.future.done():
-                    taken.append(entry)
-                    tokens += entry.tokens
+                tokens += entry.tokens
+                taken.append(entry)
+                if job.taken < len(job.rows):
+                    self._waiting.append(job)
             return taken
 
     def _score(self, entries: list[Entry]) -> None:
@@ -152,9 +195,14 @@ class MicroBatcher:
         if not rows:
             return []
         self.counts.passes += 1
+        self._begun = monotonic()
         try:
-            scores = self.score(rows).tolist()
+            scores: list[Outcome] = self.score(rows).tolist()
+            # Fewer or more would be handed to the wrong texts.
+            if len(scores) != len(rows):
+                raise RuntimeError(f"the model gave {len(scores)} scores for {len(rows)} texts")
         except Exception as error:
+            self._begun = None
             if len(rows) > 1:
                 middle = len(rows) // 2
                 return self._outcomes(rows[:middle]) + self._outcomes(rows[middle:])
@@ -162,6 +210,7 @@ class MicroBatcher:
             self.failures_in_a_row += 1
             self.counts.failed += 1
             return [error]
+        self._begun = None
         self.failures_in_a_row = 0
         self.counts.scored += len(rows)
         return scores

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+LONGEST = 1000
+
 
 class RequestError(Exception):
     """A request that gets no scores.
@@ -30,7 +32,14 @@ class RequestError(Exception):
     def as_json(self) -> dict[str, Any]:
         """Return the body; the message starts with the field's name."""
         message = f"{self.field}: {self.message}" if self.field else self.message
-        return {"error": {"message": message, "type": self.kind, "param": self.field, "code": self.status}}
+        field = None if self.field is None else _sendable(self.field)
+        return {"error": {"message": _sendable(message), "type": self.kind, "param": field, "code": self.status}}
+
+
+def _sendable(text: str) -> str:
+    """What a client sent may come back in a message: no longer than is useful, and as valid Unicode."""
+    short = text if len(text) <= LONGEST else text[:LONGEST] + "..."
+    return short.encode("utf-8", "backslashreplace").decode()
 
 
 def bad_field(field: str, message: str) -> RequestError:
@@ -63,6 +72,36 @@ def stopping() -> RequestError:
     return RequestError(503, "stopping", "the server is stopping; send the request to another one", None, 1.0)
 
 
+def no_scores_here(reason: str) -> RequestError:
+    """Nothing will be scored any more by this process."""
+    return RequestError(503, "ill", f"no scores from this process: {reason}", None, 1.0)
+
+
 def timed_out(seconds: float) -> RequestError:
     """The texts were dropped from the queue."""
-    return RequestError(504, "timeout", f"not scored within {seconds:g} s; send fewer texts at once", None, 1.0)
+    return RequestError(503, "timeout", f"not scored within {seconds:g} s; send fewer texts at once", None, 1.0)
+
+
+def bodies_full(limit: int) -> RequestError:
+    """Others send a lot at once."""
+    return RequestError(429, "overloaded", f"requests of {limit} MiB are being read; try again later", None, 1.0)
+
+
+def without_length() -> RequestError:
+    """How much there is to read must be known before it is read."""
+    return RequestError(411, "bad_request", "send the body with its Content-Length")
+
+
+def too_large(limit: int) -> RequestError:
+    """The body would never be taken."""
+    return RequestError(413, "too_large", f"the body is over {limit} MiB: send several")
+
+
+def too_slow(seconds: float) -> RequestError:
+    """The rest of the body did not come."""
+    return RequestError(408, "timeout", f"the body did not come within {seconds:g} s", None, 1.0)
+
+
+def our_fault() -> RequestError:
+    """What is not foreseen; the log has more."""
+    return RequestError(500, "internal", "the server failed at this request; its log says where")

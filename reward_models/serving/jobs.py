@@ -30,23 +30,31 @@ class Counts:
 
 @dataclass
 class Job:
-    """Tokenised rows that one request waits for; ``left`` of them have no outcome yet."""
+    """Tokenised rows that one request waits for; ``left`` of them have no outcome yet, and ``taken`` left the queue."""
 
     rows: Sequence[Encoded]
-    outcomes: list[Outcome]
+    outcomes: list[Outcome | None]
     left: int
+    taken: int = 0
     arrived: float = field(default_factory=monotonic)
     future: Future[list[Outcome]] = field(default_factory=Future)
 
     def settle(self, index: int, outcome: Outcome) -> None:
-        """Note the outcome of a row; the last one answers the request."""
+        """Note the outcome of a row, the first that comes; the last row answers the request."""
+        if self.outcomes[index] is not None:
+            return
         self.outcomes[index] = outcome
         self.left -= 1
         if self.left == 0:
             try:
-                self.future.set_result(self.outcomes)
+                self.future.set_result([one for one in self.outcomes if one is not None])
             except InvalidStateError:
                 logger.debug("a request was given up before its scores were there")
+
+    @property
+    def waiting(self) -> int:
+        """Tokens that are still in the queue."""
+        return sum(len(row.input_ids) for row in self.rows[self.taken :])
 
 
 class Entry(NamedTuple):

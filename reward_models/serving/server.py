@@ -6,7 +6,9 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from time import monotonic
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -38,16 +40,42 @@ def address_of(taken: socket.socket) -> str:
 
 
 class Server(uvicorn.Server):
-    """Calls ``announce`` once connections are accepted."""
+    """Calls ``announce`` once connections are accepted.
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    Told to stop, it goes on listening until all that was taken in is answered, so that what comes meanwhile gets a
+    status 503 and no broken connection; after ``patience`` seconds, or told once more, it ends anyway.
+    """
+
+    def __init__(self, config: uvicorn.Config, patience: float, announce: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
+        self._patience = patience
+        self._until: float | None = None
+
+    @property
+    def _service(self) -> Any:
+        return self.config.app.state.service  # type: ignore[union-attr]
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the sockets."""
         await super().startup(sockets)
         self._announce()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take nothing more; at the second signal, end."""
+        if self._until is not None:
+            super().handle_exit(sig, frame)
+            return
+        self._until = monotonic() + self._patience
+        self._service.stopping = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """End once everything is answered, or the time is over."""
+        if self._until is not None and (not self._service.under_way or monotonic() > self._until):
+            # Those that are still waiting have had their time.
+            self.config.timeout_graceful_shutdown = 1
+            self.should_exit = True
+        return await super().on_tick(counter)
 
 
 def build_server(app: FastAPI, patience: float, announce: Callable[[], None] = lambda: None) -> Server:
@@ -55,7 +83,7 @@ def build_server(app: FastAPI, patience: float, announce: Callable[[], None] = l
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=int(patience) + 1, timeout_keep_alive=75
     )
-    return Server(config, announce)
+    return Server(config, patience, announce)
 
 
 def serve(

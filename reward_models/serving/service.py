@@ -15,7 +15,7 @@ from reward_models.errors import DataError
 from reward_models.formatting import Encoded, Text
 from reward_models.model import RewardModel
 from reward_models.serving.batcher import MicroBatcher
-from reward_models.serving.errors import bad_field, timed_out
+from reward_models.serving.errors import RequestError, bad_field, no_scores_here, queue_full, stopping, timed_out
 from reward_models.serving.jobs import Outcome
 from reward_models.serving.settings import ServingSettings
 
@@ -48,7 +48,7 @@ class Scored:
 
 
 class ScoringService:
-    """A reward model with its queue.
+    """A reward model with its queue. ``under_way`` counts requests, ``stopping`` says that there will be no more.
 
     Tokenising has a thread of its own, so that it runs beside the model and neither runs in the event loop.
 
@@ -64,6 +64,8 @@ class ScoringService:
         self._unlimited = replace(self.formatter, max_length=None)
         self.vocabulary = model.backbone.get_input_embeddings().num_embeddings
         self.batcher = MicroBatcher(model, self.settings)
+        self.stopping = False
+        self.under_way = 0
         self._tokeniser = ThreadPoolExecutor(1, thread_name_prefix="tokeniser")
 
     @property
@@ -71,6 +73,8 @@ class ScoringService:
         """Why the process should be replaced, or None."""
         if not self.batcher.alive:
             return "the scoring thread has ended"
+        if self.batcher.busy > self.settings.request_timeout:
+            return f"a forward pass has been running for {self.batcher.busy:.0f} s"
         if self.batcher.failures_in_a_row >= FAILURES_TO_BE_ILL:
             return f"the last {self.batcher.failures_in_a_row} texts could not be scored"
         return None
@@ -92,10 +96,21 @@ class ScoringService:
                 raise timed_out(self.settings.request_timeout) from None
         return _scored(outcomes, len(self.model.names), truncated, sum(len(row.input_ids) for row in rows))
 
-    def close(self) -> None:
-        """Finish what is queued and end both threads."""
-        self._tokeniser.shutdown()
-        self.batcher.close()
+    @property
+    def refusal(self) -> RequestError | None:
+        """What a new request would be refused with, or None."""
+        if self.stopping:
+            return stopping()
+        if not self.batcher.alive:
+            return no_scores_here("the scoring thread has ended")
+        if self.batcher.admitted >= self.settings.queue_size:
+            return queue_full(self.settings.queue_size, 1.0)
+        return None
+
+    def close(self) -> bool:
+        """Finish what is queued and end both threads; False where a forward pass goes on and on."""
+        self._tokeniser.shutdown(wait=False)
+        return self.batcher.close(max(1.0, self.settings.request_timeout - self.batcher.busy))
 
     def _encode(self, texts: Sequence[Wanted], truncate: bool) -> tuple[list[Encoded], list[int]]:
         rows: list[Encoded] = []
@@ -121,6 +136,9 @@ class ScoringService:
             encoded = formatter.encode(text.prompt, text.completion)
         except (DataError, TemplateError) as error:
             raise bad_field(text.field, str(error)) from error
+        except Exception as error:
+            # A chat template is a program: it may fail in any way on messages that it was not written for.
+            raise bad_field(text.field, f"cannot be tokenised ({type(error).__name__}: {error})") from error
         if text.whole and self.formatter.max_length is not None:
             return _cut_on_the_left(encoded, self.formatter.max_length)
         return encoded, encoded.prompt_cut + encoded.response_cut

@@ -18,7 +18,11 @@ class ServingSettings:
     queue_size: int = field(
         default=4096, metadata={"help": "texts taken in and not answered yet; beyond it requests get status 429"}
     )
-    request_timeout: float = field(default=60.0, metadata={"help": "seconds after which a request gets status 504"})
+    request_timeout: float = field(
+        default=60.0,
+        metadata={"help": "seconds after which a request gets status 503, and the server ends once it is told to"},
+    )
+    body_timeout: float = field(default=30.0, metadata={"help": "seconds to send a request's body; then status 408"})
     max_length: int | None = field(
         default=None, metadata={"help": "longest prompt + completion in tokens; unset: as in training"}
     )
@@ -27,12 +31,24 @@ class ServingSettings:
     )
     attention: str = field(default="auto", metadata={"help": ATTENTION_HELP})
     max_body_mb: int = field(default=64, metadata={"help": "largest request body in MiB; beyond it status 413"})
+    max_bodies_mb: int = field(
+        default=512, metadata={"help": "MiB of bodies of all requests under way; beyond it requests get status 429"}
+    )
 
     def __post_init__(self) -> None:
         check_attention(self.attention)
-        for name in ("max_batch_tokens", "queue_size", "request_timeout", "max_body_mb"):
+        for name in (
+            "max_batch_tokens",
+            "queue_size",
+            "request_timeout",
+            "body_timeout",
+            "max_body_mb",
+            "max_bodies_mb",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.max_bodies_mb < self.max_body_mb:
+            raise ValueError(f"max_bodies_mb={self.max_bodies_mb} is less than max_body_mb={self.max_body_mb}")
         if self.max_wait_ms < 0:
             raise ValueError(f"max_wait_ms must not be negative, got {self.max_wait_ms}")
         if self.max_length is not None and self.max_length <= 0:

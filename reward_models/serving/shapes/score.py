@@ -14,7 +14,7 @@ from pydantic import Field
 
 from reward_models.serving.errors import bad_field
 from reward_models.serving.service import ScoringService, Wanted
-from reward_models.serving.shapes.fields import Body, text_or_messages
+from reward_models.serving.shapes.fields import Body, text_of, text_or_messages
 
 
 class ScoreRequest(Body):
@@ -33,6 +33,8 @@ class ScoreRequest(Body):
             )
         if self.ids is not None and (len(self.ids) != len(self.prompts) or len(set(self.ids)) != len(self.ids)):
             raise bad_field("ids", f"expected {len(self.prompts)} different ones, one a pair")
+        for i, name in enumerate(self.ids or ()):
+            text_of(name, f"ids[{i}]")
         return [
             Wanted(
                 f"completions[{i}]",

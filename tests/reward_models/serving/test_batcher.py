@@ -94,7 +94,8 @@ def test_equal_rows_are_scored_once() -> None:
 
 
 def test_a_row_that_fails_takes_no_other_with_it() -> None:
-    """8 rows with one bad one fail as 8, then 4, 2 and 1; the other halves of 4, 2 and 1 succeed: 7 passes."""
+    """8 rows with one bad one fail as 8, then 4, 2 and 1; the other halves of 4, 2 and 1 succeed: 7 passes. The two
+    requests give a row each in turn, so the bad one is the second."""
     score = Sums(held=True)
     found = batcher(score)
     queued(score, found)
@@ -104,9 +105,86 @@ def test_a_row_that_fails_takes_no_other_with_it() -> None:
     assert good.result(10) == [[float(n), 1.0] for n in range(1, 8)]
     (error,) = bad.result(10)
     assert (type(error), str(error)) == (RuntimeError, "unlucky")
-    assert [len(one) for one in score.passes[1:]] == [8, 4, 4, 2, 2, 1, 1]
+    assert [len(one) for one in score.passes[1:]] == [8, 4, 2, 1, 1, 2, 4]
     assert found.counts.failed == 1
     found.close()
+
+
+def test_a_large_request_lets_others_through() -> None:
+    """100 rows of 40 tokens are queued before one row. A turn takes 4 passes of 80 tokens, so 8 rows: the lone one is
+    in the first turn, not in the 13th."""
+    score = Sums(held=True)
+    found = batcher(score, max_batch_tokens=80)
+    queued(score, found)
+    large, lone = found.submit(rows(*([n] * 40 for n in range(100, 200)))), found.submit(rows([7] * 40))
+    score.go.set()
+    assert lone.result(10) == [[280.0, 40.0]]
+    assert [row[0] for one in score.passes[1:5] for row in one].count(7) == 1
+    assert [row[0] for row in large.result(10)] == [40.0 * n for n in range(100, 200)]
+    found.close()
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_wrong_number_of_scores_goes_to_nobody(change: int) -> None:
+    """The model gives one score too few, or too many: no text gets another's, and the thread goes on."""
+    score = Sums(held=True)
+    found = batcher(score)
+    queued(score, found)
+    right = score.score_encoded
+
+    def wrong(encoded: list[Encoded], batch_size: int) -> Tensor:
+        scores = right(encoded, batch_size)
+        return torch.cat([scores, scores])[: len(encoded) + change]
+
+    answer = found.submit(rows([1], [2], [3]))
+    score.score_encoded = wrong  # type: ignore[method-assign]
+    score.go.set()
+    outcomes = answer.result(10)
+    assert [type(one) for one in outcomes] == [RuntimeError] * 3
+    assert str(outcomes[0]) == f"the model gave {1 + change} scores for 1 texts"
+    score.score_encoded = right  # type: ignore[method-assign]
+    assert found.submit(rows([4])).result(10) == [[4.0, 1.0]]
+    found.close()
+
+
+def test_what_cannot_be_batched_is_answered() -> None:
+    """An exception outside the forward pass is every waiting text's outcome; the thread goes on."""
+    score = Sums(held=True)
+    found = batcher(score)
+    queued(score, found)
+    right = score.batches
+
+    def broken(rows: list[Encoded], budget: int) -> list[Bundle]:
+        score.batches = right  # type: ignore[method-assign]
+        raise ValueError("no batches")
+
+    score.batches = broken  # type: ignore[method-assign]
+    first, second = found.submit(rows([1], [2])), found.submit(rows([3]))
+    score.go.set()
+    assert [str(one) for one in first.result(10) + second.result(10)] == ["no batches"] * 3
+    assert found.submit(rows([4])).result(10) == [[4.0, 1.0]]
+    found.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_when_the_thread_ends_nobody_waits() -> None:
+    """`SystemExit` in the model ends the thread: what waits gets an error, what comes gets a status 503."""
+    score = Sums(held=True)
+    found = batcher(score)
+    queued(score, found)
+
+    def ends(rows: list[Encoded], budget: int) -> list[Bundle]:
+        raise SystemExit
+
+    score.batches = ends  # type: ignore[method-assign]
+    first = found.submit(rows([1]))
+    score.go.set()
+    found._worker.join(10)
+    assert not found.alive
+    assert [str(one) for one in first.result(10)] == ["the scoring thread has ended"]
+    with pytest.raises(RequestError) as refused, found.place(1):
+        pass
+    assert refused.value.status == 503
 
 
 def test_failures_in_a_row_are_counted_until_one_succeeds() -> None:

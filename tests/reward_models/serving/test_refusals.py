@@ -154,7 +154,7 @@ def test_overload_is_refused_and_what_was_taken_in_is_scored(model: RewardModel)
 
 
 def test_a_request_that_takes_too_long(model: RewardModel) -> None:
-    """The model is held for longer than 1 s: status 504; its place is free afterwards, and rows that still wait are
+    """The model is held for longer than 1 s: status 503; its place is free afterwards, and rows that still wait are
     dropped (the second request never reaches the model)."""
     service = service_of(model, request_timeout=1.0)
     held = Held(service)
@@ -167,7 +167,7 @@ def test_a_request_that_takes_too_long(model: RewardModel) -> None:
         assert call(f"{url}/info").body["waiting"] == 0
     for answer in (first, second):
         assert (answer.status, answer.body["error"]["message"]) == (
-            504,
+            503,
             "not scored within 1 s; send fewer texts at once",
         )
     assert held.batches == [1, 1]
