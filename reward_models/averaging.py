@@ -138,9 +138,20 @@ def _write_means(source: Path, target: Path, found: Sequence[Weights], shares: S
         file.write(header)
         for name in entries:
             for pieces in zip(*(weights.places[name].pieces() for weights in found), strict=True):
+                _check_finite(name, pieces, found)
                 file.write(_mean(name, pieces, shares).view(torch.uint8).numpy().data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _check_finite(name: str, pieces: Sequence[Tensor], found: Sequence[Weights]) -> None:
+    """Raise ``ModelError`` for a member whose numbers would make the mean's of no use."""
+    for piece, weights in zip(pieces, found, strict=True):
+        if piece.is_floating_point() and not bool(torch.isfinite(piece).all()):
+            raise ModelError(
+                f"tensor {name} of {weights.folder} holds NaN or infinity, as after a run that diverged; leave that "
+                "member out, or take an earlier checkpoint of it"
+            )
 
 
 def _mean(name: str, pieces: Sequence[Tensor], shares: Sequence[float]) -> Tensor:

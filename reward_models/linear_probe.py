@@ -8,6 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from reward_models.errors import DataError
+from reward_models.finite_values import check_finite
+
+OVERFLOW = "The model's states overflow: read it in bfloat16 or float32, and look at that row."
 
 
 def linear_probe(chosen: Tensor, rejected: Tensor, strength: float = 0.01, steps: int = 1000) -> Tensor:
@@ -30,9 +33,9 @@ def linear_probe(chosen: Tensor, rejected: Tensor, strength: float = 0.01, steps
         raise DataError(f"a linear probe needs at least two pairs, not {len(chosen)}")
     if not strength > 0:
         raise DataError(f"the probe's penalty must be more than 0, got {strength}")
+    for side, states in (("chosen", chosen), ("rejected", rejected)):
+        check_finite(states, f"states of the {side} answers", advice=OVERFLOW)
     differences = (chosen.double() - rejected.double()).cpu().numpy()
-    if not np.isfinite(differences).all():
-        raise DataError("the probe's states are not all finite")
     signs = np.where(np.arange(len(differences)) % 2 == 0, 1.0, -1.0)
     # scikit-learn minimises the sum of losses plus |w|^2 / (2 C).
     fit = LogisticRegression(C=1 / (strength * len(differences)), fit_intercept=False, max_iter=steps, tol=1e-8)

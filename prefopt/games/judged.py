@@ -38,6 +38,13 @@ class Judged:
         count = len(self.origins)
         if tuple(self.wins.shape) != (count, count):
             raise ValueError(f"wins has shape {tuple(self.wins.shape)}, expected ({count}, {count})")
+        outside = (self.wins < 0) | (self.wins > 1)
+        if outside.any():
+            i, j = outside.nonzero()[0].tolist()
+            raise ValueError(f"wins[{i}, {j}] is {float(self.wins[i, j]):g}; a probability, or NaN for no verdict")
+        if self.scores is not None and self.scores.isinf().any():
+            i = int(self.scores.isinf().nonzero()[0])
+            raise ValueError(f"the score of candidate {i} is {float(self.scores[i])}; NaN says that there is none")
         unknown = set(self.origins) - set(get_args(Origin))
         if unknown:
             raise ValueError(f"unknown origin {sorted(unknown)}; they are {', '.join(get_args(Origin))}")

@@ -29,8 +29,11 @@ class MatrixGame:
         table = self.preference
         if table.ndim < 2 or table.shape[-1] != table.shape[-2] or not table.is_floating_point():
             raise ValueError(f"preference must be float (..., n, n), not {table.dtype} {tuple(table.shape)}")
-        if not ((table >= 0) & (table <= 1)).all():
-            raise ValueError("a win rate lies outside [0, 1]")
+        outside = ~((table >= 0) & (table <= 1))
+        if outside.any():
+            *game, i, j = outside.nonzero()[0].tolist()
+            where = f"P[{', '.join(map(str, (*game, i, j)))}]"
+            raise ValueError(f"{where} is {float(table[(*game, i, j)]):g}: a win rate lies outside [0, 1]")
         apart = (table + table.mT - 1).abs()
         if (apart > TOLERANCE).any():
             i, j = apart.reshape(-1, *table.shape[-2:])[0].nonzero()[0].tolist() if table.ndim == 2 else ("i", "j")
@@ -64,5 +67,9 @@ def check_policy(policy: Tensor, answers: int, name: str = "policy") -> None:
     """Raise ``ValueError`` for what is no distribution over the answers."""
     if policy.shape[-1] != answers:
         raise ValueError(f"{name} has {policy.shape[-1]} answers, the game {answers}")
+    if not torch.isfinite(policy).all():
+        *game, answer = (~torch.isfinite(policy)).nonzero()[0].tolist()
+        of_game = f" of game {game[0] if len(game) == 1 else game}" if game else ""
+        raise ValueError(f"{name}{of_game} gives answer {answer} the probability {float(policy[(*game, answer)])}")
     if (policy < 0).any() or ((policy.sum(-1) - 1).abs() > 1e-6).any():
         raise ValueError(f"{name} is no distribution: its entries must be non-negative and add up to 1")

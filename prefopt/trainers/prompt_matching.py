@@ -12,6 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from prefopt.errors import UserError
+from reward_models.finite_values import check_finite
+from reward_models.linear_probe import OVERFLOW
 
 BATCH = 16
 
@@ -54,11 +56,13 @@ class PromptMatcher:
         kinds = np.asarray(desirable) > 0
         if kinds.all() or not kinds.any():
             raise UserError("match_prompts compares prompts of good and of bad responses; the data has only one kind")
+        check_finite(embeddings, "the model's view of the prompts of the training data", advice=OVERFLOW)
         self.classifier = make_pipeline(
             StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000, random_state=0)
         ).fit(embeddings, kinds)
 
     def __call__(self, embeddings: np.ndarray) -> list[float]:
         """Return P(good response | prompt), below 1 by at least 1e-8."""
+        check_finite(embeddings, "the model's view of the prompts", advice=OVERFLOW)
         found = self.classifier.predict_proba(embeddings)[:, 1].clip(0, 1 - 1e-8)
         return [float(value) for value in found]

@@ -65,6 +65,9 @@ def fit_to_values(
     logs, targets = _logs(utilities, floor), values.double()
     if targets.shape != logs.shape[:1]:
         raise UserError(f"{len(logs)} utility vectors need as many values, not shape {tuple(targets.shape)}")
+    if not torch.isfinite(targets).all():
+        row = int((~torch.isfinite(targets)).nonzero()[0])
+        raise UserError(f"row {row}: the value is {float(targets[row])}; give a finite number, or leave the row out")
 
     def errors(rows: Tensor) -> Loss:
         return lambda shares, powers, _: (log_power_mean(logs[rows], shares, powers).exp() - targets[rows]) ** 2
@@ -101,8 +104,13 @@ def fit_to_comparisons(
 def _logs(utilities: Tensor, floor: float) -> Tensor:
     if utilities.ndim != 2 or len(utilities) == 0:
         raise UserError(f"utilities must be (N, K) with at least one row, not {tuple(utilities.shape)}")
-    if not (utilities >= 0).all():
-        raise UserError("utilities must not be negative nor missing: shift and scale the rewards into (0, 1]")
+    fine = (utilities >= 0) & torch.isfinite(utilities)
+    if not fine.all():
+        row, source = (~fine).nonzero()[0].tolist()
+        raise UserError(
+            f"row {row}, source {source}: the utility is {float(utilities[row, source]):g}; utilities must be finite, "
+            "and must not be negative nor missing: shift and scale the rewards into (0, 1]"
+        )
     return utilities.double().clamp(min=floor).log()
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from reward_models.finite_values import check_finite
+
 
 @dataclass(frozen=True)
 class CalibrationBin:
@@ -47,8 +49,9 @@ def calibrate(margins: Tensor, count: int = 10) -> Calibration:
 
     Reference: ECE: arXiv 1706.04599; Brier, 1950 (Monthly Weather Review 78:1).
     """
-    if not len(margins) or not bool(torch.isfinite(margins).all()):
-        raise ValueError("calibration needs at least one pair, and finite margins")
+    if not len(margins):
+        raise ValueError("calibration needs at least one pair")
+    check_finite(margins, "margins", advice="Score the pair again, or leave it out.")
     margins = margins.double()
     confidence = margins.abs().sigmoid()
     right = (torch.sign(margins) + 1.0) / 2.0

@@ -67,7 +67,14 @@ class ScalingFit:
         if len(sizes) != len(losses) or len(set(sizes)) < 2:
             raise DataError(f"a power law needs at least two sizes with one loss each, not {len(sizes)}, {len(losses)}")
         if not all(value > 0 and math.isfinite(value) for value in (*sizes, *losses)):
-            raise DataError("sizes and losses must be positive numbers: a power law has no others")
+            place = next(
+                i for i, pair in enumerate(zip(sizes, losses, strict=True))
+                if not all(value > 0 and math.isfinite(value) for value in pair)
+            )  # fmt: skip
+            raise DataError(
+                f"point {place}: size {sizes[place]:g} with loss {losses[place]:g}; a power law has positive finite "
+                "numbers alone. Leave the point out, or train that run again"
+            )
         found = linregress(np.log(sizes), np.log(losses))
         freedom = len(sizes) - 2
         half = float(found.stderr) * t.ppf((1 + self.confidence) / 2, freedom) if freedom else math.inf

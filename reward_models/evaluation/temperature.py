@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from reward_models.errors import DataError
+from reward_models.finite_values import check_finite
 
 RANGE = (1e-3, 1e3)
 LEAST = 20
@@ -43,8 +43,9 @@ def fit_temperature(margins: Tensor) -> Temperature:
 
     Reference: arXiv 1706.04599.
     """
-    if len(margins) < LEAST or not bool(torch.isfinite(margins).all()):
-        raise DataError(f"a temperature needs at least {LEAST} held-out pairs with finite margins, not {len(margins)}")
+    if len(margins) < LEAST:
+        raise DataError(f"a temperature needs at least {LEAST} held-out pairs, not {len(margins)}")
+    check_finite(margins, "margins of the held-out pairs", advice="Score the pair again, or leave it out.")
     held = margins.double()
 
     def loss(log_temperature: float) -> float:

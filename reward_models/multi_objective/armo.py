@@ -93,7 +93,7 @@ class ArmoRM(Procedure):
             judged, trained = seen.at(order[:count]), seen.at(order[count:])
         else:
             judged, trained = _PairStates.of(model, judges, heads.weights, Path(cache) / "judges", batch_size), seen
-        gate = train_gate(trained.prompts, debias(trained.chosen), debias(trained.rejected), self.gate)
+        gate = train_gate(trained.prompts, debias(trained.chosen), debias(trained.rejected), self.gate, names)
         model.set_heads(RewardHead.of(heads.weights, names), Mixture.of(gate, debias))
         margins = debias(judged.chosen) - debias(judged.rejected)
         with torch.no_grad():

@@ -12,6 +12,8 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from reward_models.errors import DataError
+from reward_models.finite_values import check_finite
+from reward_models.linear_probe import OVERFLOW
 
 STRENGTHS = tuple(10.0**power for power in range(-4, 5))
 LEAST = 5
@@ -66,10 +68,14 @@ def fit_attributes(
     Raises:
         DataError: an attribute with fewer than five ratings, or ratings outside [0, 1].
     """
-    wide = ratings.nan_to_num()
-    if bool(((wide < 0) | (wide > 1)).any()):
-        place = int(((wide < 0) | (wide > 1)).any(0).int().argmax())
-        raise DataError(f"attribute '{names[place]}' has ratings outside 0 to 1; map its scale to that range")
+    outside = (ratings < 0) | (ratings > 1)
+    if bool(outside.any()):
+        row, place = outside.nonzero()[0].tolist()
+        raise DataError(
+            f"attribute '{names[place]}', row {row}: the rating {float(ratings[row, place]):g} lies outside 0 to 1; "
+            "map its scale to that range"
+        )
+    check_finite(features, "features", advice=OVERFLOW)
     heads, fits = [], []
     for place, name in enumerate(names):
         rated = ~torch.isnan(ratings[:, place])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from reward_models.errors import DataError
+from reward_models.finite_values import check_finite
+from reward_models.linear_probe import OVERFLOW
 
 
 class Gate(nn.Module):
@@ -65,31 +68,43 @@ def gated_scores(gate: Gate, prompts: Tensor, rewards: Tensor) -> Tensor:
     return (gate(prompts) * rewards).sum(-1)
 
 
-def train_gate(prompts: Tensor, chosen: Tensor, rejected: Tensor, settings: GateSettings | None = None) -> Gate:
+def train_gate(
+    prompts: Tensor, chosen: Tensor, rejected: Tensor, settings: GateSettings | None = None, names: Sequence[str] = ()
+) -> Gate:
     """Train on pairs: ``-log sigma(score(chosen) - score(rejected))`` with attribute rewards held fixed.
 
     Args:
         prompts: ``(N, d)`` representations of the pairs' prompts.
         chosen, rejected: ``(N, K)`` debiased rewards of the answers.
         settings: of network and optimiser.
+        names: of the K attributes, for messages.
 
     Raises:
         DataError: no pairs, or numbers that are not finite.
     """
     how = settings or GateSettings()
-    if not len(prompts) or not all(bool(torch.isfinite(part).all()) for part in (prompts, chosen, rejected)):
-        raise DataError("the gate needs pairs with finite features and rewards")
+    if not len(prompts):
+        raise DataError("the gate needs pairs, and there are none")
+    check_finite(prompts, "features of the gate's prompts", advice=OVERFLOW)
+    for side, rewards in (("chosen", chosen), ("rejected", rejected)):
+        check_finite(rewards, f"rewards of the {side} answers", names, OVERFLOW)
     with torch.random.fork_rng():
         torch.manual_seed(how.seed)
         gate = Gate(prompts.shape[1], chosen.shape[1], how.width, how.layers, how.dropout, how.temperature)
         optimiser = torch.optim.AdamW(gate.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, how.steps)
         margins = (chosen - rejected).float()
-        for _ in range(how.steps):
+        for step in range(how.steps):
             rows = torch.randint(len(prompts), (how.batch_size,))
             loss = -logsigmoid(gated_scores(gate, prompts[rows].float(), margins[rows])).mean()
             optimiser.zero_grad()
             loss.backward()
+            norm = nn.utils.get_total_norm([p.grad for p in gate.parameters() if p.grad is not None])
+            if not bool(torch.isfinite(norm)):
+                raise DataError(
+                    f"step {step + 1} of the gate: loss {loss.item():g}, gradient {float(norm):g}. Lower its learning "
+                    f"rate ({how.learning_rate:g}), or look at rewards that are far larger than others"
+                )
             optimiser.step()
             schedule.step()
     return gate.eval()

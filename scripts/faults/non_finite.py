@@ -89,9 +89,10 @@ CASES: dict[str, Case] = {
     "offline, a state": Case(offline_trainer, places.loss, {"recipe": "bco_pair"}),
     "offline, gradient": Case(offline_trainer, places.gradient),
     "offline, optimiser lift": Case(offline_trainer, places.gradient, {"optimiser": "lift"}),
-    "offline, optimiser mgup_muon": Case(
-        offline_trainer, places.gradient, {"optimiser": {"recipe": "mgup", "base": "muon"}}
+    "offline, optimiser mgup": Case(
+        offline_trainer, places.gradient, {"optimiser": {"recipe": "mgup", "form": "muon"}}
     ),
+    "offline, an adapter": Case(offline_trainer, places.policy_offline, {"lora": True}),
     "online, policy": Case(online_trainer, places.policy_online),
     "online, reference": Case(online_trainer, places.reference_online, WITH_REFERENCE),
     "online, sampling engine": Case(online_trainer, places.sampler, {"recipe": "tis"}),

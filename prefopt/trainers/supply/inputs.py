@@ -100,10 +100,13 @@ class UserInput:
         try:
             if isinstance(value, (str, bytes)) or (whole and int(value) != value):
                 raise TypeError
-            return int(value) if whole else float(value)
-        except (TypeError, ValueError):
+            found = int(value) if whole else float(value)
+        except (TypeError, ValueError, OverflowError):
             kind = "an integer" if self.name in INTEGERS else "true or false" if whole else "a number"
             raise RewardSourceError(f"inputs: '{self.name}' is {kind} and got {value!r}\n{batch.show(row)}") from None
+        if math.isinf(found):
+            raise RewardSourceError(f"inputs: '{self.name}' is infinite; what is not known is None\n{batch.show(row)}")
+        return found
 
     def _stack(self, rows: list[Any]) -> Tensor:
         filler: float | int = 0 if self.name in INTEGERS | TRUTHS or "T" in self._lists else math.nan
