@@ -26,6 +26,7 @@ class OnlineCheckpoints(HookedGRPOTrainer):
     statistics: progress.Statistics
     scorer: Scorer
     critic: ValueHead | None
+    prepare_reads_logps: bool | None
 
     def save_progress(self, folder: Path) -> None:
         """Write objective state, rollout buffer and critic."""
@@ -37,6 +38,7 @@ class OnlineCheckpoints(HookedGRPOTrainer):
             self.statistics if self.mid_buffer else {},
             self.buffer if self.mid_buffer else None,
             list(self.scorer.limit.seen),
+            self.prepare_reads_logps,
         )
         accelerator = self.accelerator
         progress.save(now, folder, accelerator.process_index, accelerator.num_processes, self.objective.recipe)
@@ -59,6 +61,7 @@ class OnlineCheckpoints(HookedGRPOTrainer):
             self.restore_buffer(steps, None)
             return
         self.objective_state, self.statistics = then.state, then.statistics
+        self.prepare_reads_logps = then.reads_logps
         self.scorer.limit.seen.extend((rows, list(counts)) for rows, counts in then.unscored)
         self.restore_buffer(then.micro_step, then.buffer)
 

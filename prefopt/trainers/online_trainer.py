@@ -134,7 +134,7 @@ class OnlineTrainer(WholeCheckpointsMixin, ResumesMixin, FiniteStepsMixin, Onlin
         self.tallies = {mode: Tally(self.scorer.names, tasks) for mode in ("train", "eval")}
         self.statistics: progress.Statistics = {}
         self._consumed: list[progress.Statistics] = []
-        self._prepare_reads_logps: bool | None = None
+        self.prepare_reads_logps: bool | None = None
         self.reference: Reference | None = None
         if "ref_logps" in self.objective.needs:
             fresh = adapter is not None and is_peft_model(self.model)
@@ -198,15 +198,15 @@ class OnlineTrainer(WholeCheckpointsMixin, ResumesMixin, FiniteStepsMixin, Onlin
     ) -> tuple[Rollouts, Prepared, Tensor]:
         """Return the rollouts of all processes, what is learned from them, and which rows ``(B,)`` are finite."""
         mask = completion_mask(batch)
-        extras = self.behaviour(rows, batch, mask, self._results, bool(self._prepare_reads_logps))
+        extras = self.behaviour(rows, batch, mask, self._results, bool(self.prepare_reads_logps))
         known = "old_per_token_logps" in batch
         logps = batch["old_per_token_logps"] if known else torch.full(mask.shape, torch.nan, device=mask.device)
         rollouts = gather_rollouts(self.accelerator, mask, rewards, logps, extras, group)
         try:
-            if self._prepare_reads_logps is None and not known:
+            if self.prepare_reads_logps is None and not known:
                 still = self.whole_batch.still(rollouts)
-                self._prepare_reads_logps = reads_logps(self.objective, still, self.objective_state)
-                if self._prepare_reads_logps:
+                self.prepare_reads_logps = reads_logps(self.objective, still, self.objective_state)
+                if self.prepare_reads_logps:
                     return self._prepared(rows, batch, rewards, group)
             rollouts = self.whole_batch(rollouts, batch)
             return rollouts, *prepare_finite(self.objective, rollouts, self.objective_state, known)

@@ -34,6 +34,7 @@ class Progress:
         state: of the objective. statistics: of the generation batch that ``buffer`` comes from, by slot.
         buffer: generated micro-batches not used up yet, or None.
         unscored: what `UnscoredLimit` has seen.
+        reads_logps: whether the behaviour log-probabilities are read, once that is known.
     """
 
     micro_step: int
@@ -41,6 +42,7 @@ class Progress:
     statistics: Statistics = field(default_factory=dict)
     buffer: list[dict[str, Any]] | None = None
     unscored: Sequence[tuple[int, Sequence[int]]] = ()
+    reads_logps: bool | None = None
 
 
 def save(progress: Progress, folder: Path, process: int, processes: int, recipe: str) -> None:
@@ -62,6 +64,7 @@ def save(progress: Progress, folder: Path, process: int, processes: int, recipe:
         "recipe": recipe,
         "slots": list(progress.statistics),
         "buffer": None if progress.buffer is None else plain,
+        "reads_logps": progress.reads_logps,
         "unscored": [[rows, list(counts)] for rows, counts in progress.unscored],
     }
     _about(folder, process).write_text(json.dumps(about), encoding="utf-8")
@@ -88,11 +91,11 @@ def load(folder: Path, process: int, processes: int, initial: State, device: tor
         if key.startswith(f"{STATISTICS}|"):
             _, slot, name = key.split("|", 2)
             statistics.setdefault(slot, {})[name] = value
-    unscored = [(int(rows), list(counts)) for rows, counts in about["unscored"]]
+    rest = ([(int(rows), list(counts)) for rows, counts in about["unscored"]], about.get("reads_logps"))
     if about["processes"] != processes:
         logger.warning("%s was written by %d processes: rollouts are generated anew", folder, about["processes"])
-        return Progress(about["micro_step"], state, statistics, None, unscored)
-    return Progress(about["micro_step"], state, statistics, _read_buffer(about["buffer"], tensors, device), unscored)
+        return Progress(about["micro_step"], state, statistics, None, *rest)
+    return Progress(about["micro_step"], state, statistics, _read_buffer(about["buffer"], tensors, device), *rest)
 
 
 def _read_buffer(

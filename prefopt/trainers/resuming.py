@@ -18,6 +18,8 @@ from torch import Tensor
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from prefopt.trainers.renamed_weights import RenamedWeightsMixin
+
 NAME = "open_figures"
 
 
@@ -41,7 +43,7 @@ class GoesOn(TrainerCallback):
         self.trainer.save_is_due, self.trainer.epoch_is_over = False, True
 
 
-class ResumesMixin:
+class ResumesMixin(RenamedWeightsMixin):
     """Put before a `transformers.Trainer` subclass, which says in `open_figures` what its next log line is made of."""
 
     save_is_due = epoch_is_over = False

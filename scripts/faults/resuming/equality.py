@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,11 @@ STATE = ("global_step", "epoch", "max_steps", "total_flos", "num_input_tokens_se
 
 @dataclass(frozen=True)
 class Case:
-    """A run that can be made again: ``make`` returns its trainer for a folder, with the checkpoints that it writes.
+    """A run that can be made again.
 
     Attributes:
-        name: of the case. made_of: the same for cases that share their uninterrupted run.
+        made_of: what it is; the same for cases that share their uninterrupted run.
+        make: returns its trainer for a folder, which writes a checkpoint at each step.
         save_at: the step whose checkpoint is resumed from.
     """
 
@@ -58,11 +61,25 @@ class Ran:
     random: dict[str, Any] = field(default_factory=dict)
 
 
+def tried(cases: Iterable[Case], folder: Path) -> Iterator[tuple[Case, list[str]]]:
+    """Yield each case with what is not the same; those that share their uninterrupted run stand side by side."""
+    for number, (_, some) in enumerate(groupby(cases, key=lambda case: case.made_of)):
+        together = list(some)
+        home = folder / str(number)
+        whole = run(together[0].make, home / "whole")
+        for case in together:
+            again = resume(case.make, home / "whole", home / f"from-{case.save_at}", case.save_at)
+            yield case, differences(whole, again, case.save_at)
+        shutil.rmtree(home)
+
+
 def run(make: Callable[[Path], Any], folder: Path, checkpoint: Path | None = None) -> Ran:
     """Train to the end, from a checkpoint where one is given.
 
     The random numbers that a new process has drawn before are other ones than those of the run.
     """
+    # transformers collects garbage when it begins, which takes longer than these runs where all modules are walked.
+    gc.freeze()
     trainer = make(folder)
     found = Ran(trainer)
     _watch(trainer, found.batches)

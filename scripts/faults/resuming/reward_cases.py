@@ -34,6 +34,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "safety": {},
 }
 """Loss -> settings with which its extra modules and columns are in use."""
+HEADS = "bradley_terry of two heads"
 SAVE_AT = (1, 3, 4, 7)
 """In the first epoch, at its end with one or two micro-batches a step, and in a later one."""
 
@@ -46,13 +47,16 @@ def product_of_losses() -> Iterator[Case]:
         "token budget": {"token_budget": 60},
         "adapter with dropout": {"lora": True, "disable_dropout": False, "train_sampling_strategy": "random"},
     }
-    for loss, (way, more), accumulation, step in product(SETTINGS, ways.items(), (1, 2, 3), SAVE_AT):
+    names = [*SETTINGS, HEADS]
+    for loss, (way, more), accumulation, step in product(names, ways.items(), (1, 2, 3), SAVE_AT):
         yield of(loss, step, f"{way}, accumulation {accumulation}", **more, gradient_accumulation_steps=accumulation)
 
 
 def of(loss: str, save_at: int, said: str = "", **more: Any) -> Case:
     """Return the case of a loss."""
-    settings = {"loss": loss, **SETTINGS[loss], **more}
+    settings = {"loss": loss, **SETTINGS.get(loss, {}), **more}
+    if loss == HEADS:
+        settings |= {"loss": "bradley_terry", "heads": ("honest", "kind"), "head_learning_rate": 3e-2}
     return Case(f"reward {loss}, {said}", lambda folder: trainer(folder, **settings), save_at)
 
 
@@ -77,7 +81,7 @@ def rows(loss: str) -> Dataset:
             row |= {"chosen_safe": bool(i % 3), "rejected_safe": bool(i % 2)}
         elif loss == "policy_discriminator":
             row["reference"] = "x" * draw.randint(1, 6)
-        elif loss == "heads":
+        elif loss == HEADS:
             row["head"] = ("honest", "kind")[i % 2]
         found.append(row)
     return Dataset.from_list(found)
@@ -98,6 +102,6 @@ def trainer(folder: Path, loss: str, lora: bool = False, heads: tuple[str, ...] 
         layer.self_attn.attention_dropout = 0.1
     if lora:
         add_adapter(model, AdapterArguments(use_peft=True, lora_r=2, lora_dropout=0.1))
-    data = rows("heads" if len(heads) > 1 else loss)
+    data = rows(HEADS if len(heads) > 1 else loss)
     evaluated = more.get("eval_strategy", "no") != "no"
     return RewardTrainer(model, RewardConfig(output_dir=str(folder), **settings), data, data if evaluated else None)
