@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -223,14 +224,23 @@ class FragileSandbox(Sandbox):
     def _start(self, box: Box, program: str, limits: Limits) -> Process:
         process = super()._start(box, program, limits)
         if self.random.random() < self.chance:
-            self.killed += 1
             threading.Timer(self.random.uniform(0.0, 0.02), self._kill, [box.pid]).start()
         return process
 
-    @staticmethod
-    def _kill(pid: int) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    def _kill(self, pid: int) -> None:
+        with suppress(OSError):
+            os.kill(launcher_of(pid), signal.SIGKILL)
+            self.killed += 1
+
+
+def launcher_of(pid: int) -> int:
+    """Return the interpreter that a box's process stands around: below bubblewrap, or the process itself."""
+    while Path(f"/proc/{pid}/comm").read_text() == "bwrap\n":
+        found = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        if not found:
+            break
+        pid = found[0]
+    return pid
 
 
 def grade_under_fire(seed: int, programs: int = PROGRAMS) -> Figure:
