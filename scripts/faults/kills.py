@@ -50,13 +50,13 @@ def calls_of_a_save(save: Callable[[], None]) -> int:
     def child() -> None:
         os.write(write, str(_counted(save, None)).encode())
 
-    _in_child(child)
+    in_child(child)
     return int(os.read(read, 32))
 
 
 def at_call(work: Callable[[], None], number: int, run: Path) -> Kill:
     """Kill a save of step 6 in ``run`` at its n-th call."""
-    _in_child(lambda: _counted(work, number))
+    in_child(lambda: _counted(work, number))
     chosen, skipped = newest_valid(run)
     return Kill(STEPS, None if chosen is None else chosen.step, len(skipped))
 
@@ -142,7 +142,7 @@ def _counted(work: Callable[[], None], last: int | None) -> int:
     return count
 
 
-def _in_child(work: Callable[[], Any]) -> None:
+def in_child(work: Callable[[], Any]) -> None:
     process = os.fork()
     if process == 0:
         _silent(work)

@@ -57,9 +57,17 @@ def save_error(what: str, home: Path, error: Exception) -> SaveError:
     intact = f"{home} still holds {', '.join(valid)}, whole" if valid else f"{home} holds no whole checkpoint yet"
     on = f"resume goes on from {valid[0]}" if valid else "the run begins anew"
     return SaveError(
-        f"{what} could not be saved: {error}. {_size(free)} are free in {there}. Nothing that was there before was "
-        f"touched: {intact}. Make room or mend the disk, and start the run again: {on}"
+        f"{what} could not be saved: {_plainly(error)}. {_size(free)} are free in {there}. What was there before "
+        f"is as it was: {intact}. Make room or mend the disk, and start the run again: {on}"
     )
+
+
+def _plainly(error: Exception) -> str:
+    """Return an error's words; torch's writer speaks of positions where a disk is full."""
+    words = str(error).strip().rstrip(".")
+    if isinstance(error, OSError | SafetensorError | ElsewhereError):
+        return words
+    return f"a file could not be written to its end, as on a full disk ({words})"
 
 
 def _size(count: int) -> str:

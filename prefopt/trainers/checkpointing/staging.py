@@ -6,7 +6,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,7 +24,7 @@ from prefopt.trainers.checkpointing.leftovers import remove_unfinished, staging_
 from prefopt.trainers.checkpointing.placing import place, remove_older
 from prefopt.trainers.checkpointing.promise import promise_at_resume, promise_of
 from prefopt.trainers.checkpointing.together import gathered
-from prefopt.trainers.checkpointing.verification import STATE, verify
+from prefopt.trainers.checkpointing.verification import STATE, Verdict, verify
 from prefopt.trainers.checkpointing.versions import versions
 from reward_models.redaction import redacted
 from reward_models.whole_files import model_written_beside, sync_folders
@@ -33,11 +34,12 @@ TELLS_BEST = (SaveStrategy.STEPS, SaveStrategy.EPOCH, SaveStrategy.BEST)
 
 
 class WholeCheckpointsMixin:
-    """Put first among the bases of a `transformers.Trainer` subclass, so that all that is saved passes through here.
+    """Put first among the bases of a `transformers.Trainer` subclass.
 
-    Whatever a class writes in its ``_save_checkpoint`` lands in a folder that nothing takes for a checkpoint. Once all
-    processes have written, files are flushed, ``manifest.json`` is written last, and the folder is named
-    ``checkpoint-N`` in one step. A save that fails leaves all older checkpoints as they were.
+    Whatever the class, its bases and its own subclasses write in their ``_save_checkpoint`` lands in a folder that
+    nothing takes for a checkpoint. Once all processes have written, files are flushed, ``manifest.json`` is written
+    last, and the folder is named ``checkpoint-N`` in one step. A save that fails leaves all older checkpoints as they
+    were.
     """
 
     args: Any
@@ -49,6 +51,11 @@ class WholeCheckpointsMixin:
     _waits_to_be_pushed = False
     _run = ""
     _data: Mapping[str, Any] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if own := cls.__dict__.get("_save_checkpoint"):
+            cls._save_checkpoint = _whole(own)  # type: ignore[method-assign]
 
     def objective_in_checkpoint(self) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
         """Return what is minimised, as JSON holds it, and the objective's state."""
@@ -78,12 +85,16 @@ class WholeCheckpointsMixin:
         return str(home if self._staging is None else self._staging)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        _whole(super()._save_checkpoint.__func__)(self, model, trial)  # type: ignore[misc]
+
+    def save_whole(self, write: Callable[[], None], trial: Any) -> None:
+        """Let ``write`` write the files of a checkpoint, and give it its name."""
         home, step = Path(self._get_output_dir(trial)), self.state.global_step
         staging, target = staging_of(home, step), home / f"checkpoint-{step}"
         staged, best = staging / target.name, self.state.best_model_checkpoint
         try:
             on_all(lambda: self._begin(home, staged))
-            on_all(lambda: self._write(model, trial, staging, target))
+            on_all(lambda: self._write(write, trial, staging, target))
             on_all(lambda: self._commit(staged, target))
         except Exception as error:
             self.state.best_model_checkpoint = best
@@ -102,13 +113,13 @@ class WholeCheckpointsMixin:
             remove_unfinished(home)
             staged.mkdir(parents=True)
 
-    def _write(self, model: nn.Module, trial: Any, staging: Path, target: Path) -> None:
+    def _write(self, write: Callable[[], None], trial: Any, staging: Path, target: Path) -> None:
         state = self.state
         # transformers looks for the best one beside that which it writes, and waits for all processes to do so.
         best, state.best_global_step = state.best_global_step, None
         self._staging = staging
         try:
-            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            write()
         finally:
             self._staging, state.best_global_step = None, best
         if best and self.args.save_strategy in TELLS_BEST:
@@ -176,25 +187,33 @@ class WholeCheckpointsMixin:
         if self.args.push_to_hub and not _internal_call:
             self.push_to_hub(commit_message="Model save", revision=self.args.hub_revision)  # type: ignore[attr-defined]
 
-    def _load_best_model(self) -> None:
-        self._check_best()
-        super()._load_best_model()  # type: ignore[misc]
-
     def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
         limit, best = self.args.save_total_limit, self.state.best_model_checkpoint
-        if limit == 1 and best is not None and not verify(Path(best)).valid:
+        if best is not None and not verify(Path(best)).valid:
+            if self.args.load_best_model_at_end:
+                self._refuse_best(verify(Path(best)))
             # transformers would remove all but this one.
-            logger.warning("%s does not verify: other checkpoints are kept", best)
             self.args.save_total_limit = None
         try:
             return super()._finalize_training(*args, **kwargs)  # type: ignore[misc]
         finally:
             self.args.save_total_limit = limit
 
-    def _check_best(self) -> None:
-        verdict = verify(Path(self.state.best_model_checkpoint))
-        if not verdict.valid:
-            raise UserError(
-                f"the best checkpoint, {verdict.folder}, cannot be loaded: {verdict.reason}. Training has ended, and "
-                "other checkpoints are as they were; resume without load_best_model_at_end for the last weights"
-            )
+    def _refuse_best(self, verdict: Verdict) -> None:
+        raise UserError(
+            f"the best checkpoint, {verdict.folder}, cannot be loaded: {verdict.reason}. Training has ended, and "
+            "other checkpoints are as they were; resume without load_best_model_at_end for the last weights"
+        )
+
+
+def _whole(save: Callable[[Any, nn.Module, Any], None]) -> Callable[[Any, nn.Module, Any], None]:
+    """Return a ``_save_checkpoint`` whose files are staged, where it is not called by another one that stages."""
+
+    @wraps(save)
+    def whole(trainer: WholeCheckpointsMixin, model: nn.Module, trial: Any) -> None:
+        if trainer._staging is not None:
+            save(trainer, model, trial)
+        else:
+            trainer.save_whole(lambda: save(trainer, model, trial), trial)
+
+    return whole
