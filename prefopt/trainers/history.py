@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,8 @@ class Tally:
     def _name(self, match: re.Match[str]) -> str:
         names = self.tasks if match["name"].startswith("task_") else self.names
         other = "" if match["other"] is None else f" ~ {names[int(match['other'])]}"
-        return f"{match['name']}/{names[int(match['source'])]}{other}"
+        # One string for all lines: transformers keeps every line for as long as a trainer lives.
+        return sys.intern(f"{match['name']}/{names[int(match['source'])]}{other}")
 
 
 def _add(totals: dict[str, tuple[Tensor, Tensor]], metrics: Metrics) -> None:
