@@ -21,6 +21,7 @@ from prefopt.offline.objective import OfflineObjective
 from prefopt.offline.reference import Blended
 from prefopt.trainers.adapters import AdapterArguments
 from prefopt.trainers.checkpointing.choice import newest_whole_checkpoint
+from prefopt.trainers.data_record import record_data
 from prefopt.trainers.game_config import GameConfig, game_objective
 from prefopt.trainers.game_judge import Judge, JudgeEntry, fingerprint, read_judge
 from prefopt.trainers.game_pairs import (
@@ -43,7 +44,7 @@ from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer,
 from prefopt.trainers.prompts import check_columns, check_lengths
 from prefopt.trainers.stages import StagedRun
 from reward_models.backbones import position_limit
-from reward_models.data import load_prompts
+from reward_models.data import load_with_report, sift
 
 __all__ = ["GameConfig", "PlayedGame", "play_game"]
 
@@ -256,9 +257,14 @@ def portion(count: int, number: int, config: GameConfig) -> list[int]:
 
 def _rows(data: Any, config: GameConfig, judge: Judge, tokenizer: Any, start: Path, name: str) -> Dataset:
     rows = data
+    quarantine = Path(config.output_dir) / f"quarantine_{name}.jsonl"
+    settings = {"on_bad_row": config.on_bad_row, "quarantine_path": quarantine}
     if not isinstance(data, Dataset):
-        quarantine = Path(config.output_dir) / f"quarantine_{name}.jsonl"
-        rows = load_prompts(data, on_bad_row=config.on_bad_row, quarantine_path=quarantine)
+        rows, report = load_with_report(data, "prompts", **settings)
+        record_data(config.output_dir, f"{name} data", report)
+    elif "prompt" in data.column_names and len(data):
+        rows, report = sift(data, "prompts", f"{name} data", **settings)
+        record_data(config.output_dir, f"{name} data", report)
     check_columns(rows, [], f"the {name} data")
     wanted = judge.required_columns()
     if name == "training" and config.teacher_column is not None:

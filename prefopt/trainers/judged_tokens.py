@@ -10,8 +10,19 @@ from typing import Any
 from datasets import Dataset, concatenate_datasets
 
 from prefopt.errors import UserError
-from prefopt.trainers.pair_tokens import SAMPLE_WEIGHT, PairTokens, check_pairs, check_weights, fit, number, sift
-from reward_models.data import load_preferences, load_unpaired
+from prefopt.trainers.data_record import record_data
+from prefopt.trainers.pair_tokens import (
+    SAMPLE_WEIGHT,
+    PairTokens,
+    check_pairs,
+    check_weights,
+    fit,
+    number,
+    refused_by_template,
+    sift,
+)
+from reward_models.chat_template import TemplateRefusesError
+from reward_models.data import load_with_report
 from reward_models.data.reading import read_as
 from reward_models.data.sources import open_source
 from reward_models.errors import DataError
@@ -32,12 +43,15 @@ def load_judged(data: Dataset | str | Path, on_bad_row: str, quarantine: Path, n
     """
     settings: dict[str, Any] = {"on_bad_row": on_bad_row, "quarantine_path": quarantine}
     try:
-        return load_unpaired(data, **settings)
+        rows, report = load_with_report(data, "unpaired", **settings)
+        record_data(quarantine.parent, name, report)
+        return rows
     except DataError as unrecognised:
         try:
-            pairs = load_preferences(data, **settings)
+            pairs, report = load_with_report(data, "preferences", **settings)
         except DataError as error:
             raise unrecognised from error
+    record_data(quarantine.parent, name, report)
     # Whether weights are read is asked of the rows, in `tokenise_judged`.
     check_pairs(pairs, {SAMPLE_WEIGHT} & set(pairs.column_names), name)
     rows = taken_apart(pairs)
@@ -81,7 +95,7 @@ def check_judged(data: Dataset, name: str) -> None:
     wrong = next((i for i, label in enumerate(data["label"]) if not isinstance(label, bool)), None)
     if wrong is not None:
         raise UserError(
-            f"{name}, row {wrong}: label is {data['label'][wrong]!r}; it must be true (good) or false (bad)"
+            f"{name}, row {wrong + 1}: label is {data['label'][wrong]!r}; it must be true (good) or false (bad)"
         )
 
 
@@ -100,13 +114,16 @@ def tokenise_judged(
     columns = [column for column in COLUMNS if column in needs and column in data.column_names]
 
     def encode(row: dict[str, Any], i: int) -> dict[str, Any]:
-        whole = formatter.encode(row["prompt"], row["completion"])
-        start = whole.response_start
-        prompt, answer = whole.input_ids[:start], whole.input_ids[start:]
-        fitted = fit(prompt, answer, [], max_length, over_length, tokenizer.bos_token_id)
+        try:
+            whole = formatter.encode(row["prompt"], row["completion"])
+            start = whole.response_start
+            prompt, answer = whole.input_ids[:start], whole.input_ids[start:]
+            fitted = fit(prompt, answer, [], max_length, over_length, tokenizer.bos_token_id)
+        except TemplateRefusesError as error:
+            fitted = refused_by_template(error)
         fitted["completion_ids"] = fitted.pop("chosen_ids")
         del fitted["rejected_ids"]
-        numbers = {column: number(row[column], column, f"{name}, row {i}") for column in columns}
+        numbers = {column: number(row[column], column, f"{name}, row {i + 1}") for column in columns}
         return {**fitted, **numbers, "desirable": float(row["label"]), "row": i}
 
     rows = data.map(

@@ -9,11 +9,12 @@ from typing import Any
 from datasets import Dataset
 
 from prefopt.errors import UserError
+from prefopt.trainers.data_record import record_data
 from prefopt.trainers.judged_tokens import load_judged, tokenise_judged, without_partners
 from prefopt.trainers.offline_config import OfflineConfig
 from prefopt.trainers.pair_tokens import LABEL, PairTokens, check_pairs, tokenise_pairs
 from prefopt.trainers.policies import context_limit
-from reward_models.data import load_preferences
+from reward_models.data import load_preferences_with_report
 
 
 def loaded(
@@ -42,12 +43,13 @@ def loaded(
         )
     if isinstance(data, Dataset):
         check_pairs(data, needs, name)
-    pairs = load_preferences(
+    pairs, report = load_preferences_with_report(
         data,
         ties="soft" if LABEL in needs else "drop",
         on_bad_row=config.on_bad_row,
         quarantine_path=quarantine,
     )
+    record_data(config.output_dir, name, report)
     check_pairs(pairs, needs, name)
     return pairs
 

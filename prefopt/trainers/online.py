@@ -16,6 +16,7 @@ from prefopt.errors import UserError
 from prefopt.online.objective import OnlineObjective
 from prefopt.trainers.checkpointing.choice import checkpoint_to_resume
 from prefopt.trainers.compose import choose_objective
+from prefopt.trainers.data_record import record_data
 from prefopt.trainers.history import read_history
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.online_trainer import HISTORY, OnlineTrainer
@@ -30,7 +31,7 @@ from prefopt.trainers.supply.plan import wanted_columns
 from prefopt.trainers.supply.preferences import longest_writing
 from prefopt.trainers.supply.validation import check_validation
 from reward_models.backbones import position_limit
-from reward_models.data import load_prompts
+from reward_models.data import load_with_report, sift
 from reward_models.redaction import redacted
 
 __all__ = ["AlignedOnline", "OnlineConfig", "OnlineTrainer", "RewardSource", "align_online"]
@@ -128,10 +129,16 @@ def align_online(
 
 
 def _prompts(data: Dataset | str | Path, config: OnlineConfig, on_bad_row: str, name: str) -> Dataset:
+    settings = {"on_bad_row": on_bad_row, "quarantine_path": Path(config.output_dir) / f"quarantine_{name}.jsonl"}
     if isinstance(data, Dataset):
-        return data
-    quarantine = Path(config.output_dir) / f"quarantine_{name}.jsonl"
-    return load_prompts(data, on_bad_row=on_bad_row, quarantine_path=quarantine)
+        # Without prompts there is nothing to check yet: `check_columns` says so.
+        if "prompt" not in data.column_names or not len(data):
+            return data
+        rows, report = sift(data, "prompts", f"{name} data", **settings)
+    else:
+        rows, report = load_with_report(data, "prompts", **settings)
+    record_data(config.output_dir, f"{name} data", report)
+    return rows
 
 
 def _check_size(prompts: Any, config: OnlineConfig) -> None:

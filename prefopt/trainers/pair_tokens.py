@@ -12,6 +12,8 @@ from datasets import Dataset
 
 from prefopt.batch import NEEDS
 from prefopt.errors import UserError
+from prefopt.trainers.data_record import record_lengths
+from reward_models.chat_template import TemplateRefusesError
 from reward_models.data.faults import BadRow
 from reward_models.data.quarantine import Quarantine
 from reward_models.formatting import Formatter
@@ -50,8 +52,8 @@ def check_pairs(data: Dataset, needs: Collection[str], name: str = "training dat
         unsure = next((i for i, value in enumerate(data[LABEL]) if value is not None and value != 1), None)
         if unsure is not None:
             raise UserError(
-                f"{name}, row {unsure}: {LABEL} is {data[LABEL][unsure]}, which this objective would train as certain. "
-                "Read it with recipe_settings {labels: soft}, or drop the row or the column"
+                f"{name}, row {unsure + 1}: {LABEL} is {data[LABEL][unsure]}, which this objective would train as "
+                "certain. Read it with recipe_settings {labels: soft}, or drop the row or the column"
             )
 
 
@@ -92,11 +94,14 @@ def tokenise_pairs(
     columns = label_columns(needs)
 
     def encode(row: dict[str, Any], i: int) -> dict[str, Any]:
-        chosen, rejected = (formatter.encode(row["prompt"], row[side]) for side in ("chosen", "rejected"))
+        try:
+            chosen, rejected = (formatter.encode(row["prompt"], row[side]) for side in ("chosen", "rejected"))
+        except TemplateRefusesError as error:
+            return {**refused_by_template(error), **dict.fromkeys(columns, 0.0), "row": i}
         start = chosen.response_start
         prompt, answers = chosen.input_ids[:start], (chosen.input_ids[start:], rejected.input_ids[start:])
         fitted = fit(prompt, *answers, max_length, over_length, tokenizer.bos_token_id)
-        labels = {column: number(row[column], column, f"{name}, row {i}") for column in columns}
+        labels = {column: number(row[column], column, f"{name}, row {i + 1}") for column in columns}
         return {**fitted, **labels, "row": i}
 
     rows = data.map(
@@ -124,15 +129,17 @@ def sift(
         UserError: a row that doesn't fit ``max_length`` (unless quarantined), no row left.
     """
     bad = [
-        BadRow(name, i, "prompt", rows[i]["fault"], rows[i]["detail"], data[i])
+        BadRow(name, i + 1, "prompt", rows[i]["fault"], rows[i]["detail"], data[i])
         for i, fault in enumerate(rows["fault"])
         if fault
     ]
     truncated = sum(rows["truncated"])
     if bad:
         _refuse(bad, on_bad_row, quarantine, max_length)
-        refused = {row.row_number for row in bad}
+        refused = {row.row_number - 1 for row in bad}
         rows = rows.select([i for i in range(len(rows)) if i not in refused])
+    if quarantine is not None:
+        record_lengths(quarantine.parent, name, len(data), len(bad), max_length)
     if len(rows) == 0:
         raise UserError(f"{name}: none of the {len(data)} {kind} fits max_length={max_length}; raise it")
     return PairTokens(rows.remove_columns(["fault", "detail", "truncated"]), bad, truncated)
@@ -173,12 +180,20 @@ def fit(
     }
 
 
+def refused_by_template(error: TemplateRefusesError) -> dict[str, Any]:
+    """Return, in place of tokens, why there are none."""
+    none: dict[str, Any] = {"prompt_ids": [], "chosen_ids": [], "rejected_ids": []}
+    return {**none, "truncated": False, "fault": "refused_by_template", "detail": str(error)}
+
+
 def _refuse(bad: Sequence[BadRow], on_bad_row: str, quarantine: Path | None, limit: int) -> None:
     if on_bad_row == "raise" or quarantine is None:
         more = f"; {len(bad) - 1} more like it" if len(bad) > 1 else ""
+        mend = f"Raise max_length={limit}, choose another over_length (truncate_prompt, truncate_response)"
+        if bad[0].reason == "refused_by_template":
+            mend = "Bring the roles into the template's order"
         raise UserError(
-            f"{bad[0].source}, row {bad[0].row_number}: {bad[0].detail}{more}. Raise max_length={limit}, choose "
-            "another over_length (truncate_prompt, truncate_response), or set on_bad_row to quarantine"
+            f"{bad[0].source}, row {bad[0].row_number}: {bad[0].detail}{more}. {mend}, or set on_bad_row to quarantine"
         )
     with Quarantine(quarantine) as file:
         for row in bad:

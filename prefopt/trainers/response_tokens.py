@@ -102,7 +102,7 @@ def _logged_tokens(
         excess = len(prompt) + len(answer) - limit
         if excess > 0 and (config.over_length != "truncate_prompt" or excess >= len(prompt)):
             detail = f"prompt and completion have {len(prompt) + len(answer)} tokens, {limit} are allowed"
-            bad.append(BadRow(name, i, "completion", "over_length", detail, row))
+            bad.append(BadRow(name, i + 1, "completion", "over_length", detail, row))
             if config.on_bad_row == "raise":
                 raise UserError(f"{bad[-1]}. A logged completion is never cut; raise max_length, or quarantine the row")
             continue

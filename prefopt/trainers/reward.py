@@ -14,14 +14,18 @@ from transformers import set_seed
 from prefopt.errors import UserError
 from prefopt.trainers.adapters import AdapterArguments, add_adapter
 from prefopt.trainers.checkpointing.choice import checkpoint_to_resume
+from prefopt.trainers.data_record import read_record, record_data
 from prefopt.trainers.reward_config import RewardConfig
 from prefopt.trainers.reward_trainer import RewardTrainer
 from prefopt.trainers.stop_signals import heed_stop_signals
+from reward_models.data import sift
+from reward_models.errors import DataError
 from reward_models.model import RewardModel
 
 __all__ = ["AdapterArguments", "RewardConfig", "RewardTrainer", "TrainedReward", "train_reward"]
 
 REFERENCE_ROWS = 256
+PAIR = ("prompt", "chosen", "rejected")
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ def train_reward(
     if evaluation is None and str(getattr(config.eval_strategy, "value", config.eval_strategy)) != "no":
         raise UserError("eval_strategy is set, but there is no evaluation data; give eval_data or eval_split")
     checkpoint = checkpoint_to_resume(resume_from, config.output_dir)
+    train = _sound(train, config, "training data")
+    evaluation = None if evaluation is None else _sound(evaluation, config, "evaluation data")
     set_seed(config.seed)
     start = model if isinstance(model, RewardModel) else RewardModel.from_backbone(model, heads, pooling)
     if adapter is not None and adapter.use_peft and not start.is_adapter:
@@ -112,6 +118,19 @@ def train_reward(
         skipped_steps=trainer.finite_steps.skipped,
         silent=encoded.silent,
     )
+
+
+def _sound(data: Dataset, config: RewardConfig, name: str) -> Dataset:
+    """Return pairs that the validator takes, whoever made the table. Raises ``UserError`` for one that it refuses."""
+    if config.row_loss().reads != "pairs" or not set(PAIR) <= set(data.column_names) or not len(data):
+        return data
+    try:
+        rows, report = sift(data, "preferences", name)
+    except DataError as error:
+        raise UserError(str(error)) from error
+    if name not in read_record(config.output_dir):
+        record_data(config.output_dir, name, report)
+    return rows
 
 
 def _last_evaluation(trainer: RewardTrainer) -> dict[str, float]:

@@ -82,7 +82,7 @@ def encode_rows(
     def encode(row: dict[str, Any], i: int) -> dict[str, Any]:
         head = row.get("head") if len(heads) > 1 else heads[0]
         if head not in index:
-            raise UserError(f"{name}, row {i}: head '{head}' is none of the model's: {', '.join(heads)}")
+            raise UserError(f"{name}, row {i + 1}: head '{head}' is none of the model's: {', '.join(heads)}")
         example = _example(loss, row, name, i)
         assert example is not None
         texts = [whole.encode(*text) for text in example.texts]
@@ -127,7 +127,7 @@ def _example(loss: RowLoss, row: Mapping[str, Any], name: str, number: int) -> E
     try:
         return loss.example(row)
     except DataError as error:
-        raise UserError(f"{name}, row {number}: {error}") from error
+        raise UserError(f"{name}, row {number + 1}: {error}") from error
 
 
 @dataclass(frozen=True)

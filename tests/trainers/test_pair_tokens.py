@@ -76,7 +76,7 @@ def test_truncated_responses_have_no_end_token():
     ],
 )
 def test_a_pair_that_does_not_fit_is_named(settings, limit, message):
-    with pytest.raises(UserError, match=f"training data, row 0: {message}"):
+    with pytest.raises(UserError, match=f"training data, row 1: {message}"):
         tokens(one(), limit, **settings)
 
 
@@ -86,7 +86,7 @@ def test_answers_that_differ_only_beyond_the_limit():
 
 
 def test_bad_rows_go_to_quarantine_with_reasons(tmp_path):
-    """Limit 16, rows 0 to 3: prompts of 5, 9, 13, 17 tokens; those above stay out."""
+    """Limit 16, rows 1 to 4: prompts of 5, 9, 13, 17 tokens; those above stay out."""
     data = Dataset.from_dict(
         {"prompt": ["p" * n for n in (5, 9, 13, 17)], "chosen": ["yes"] * 4, "rejected": ["no"] * 4}
     )
@@ -94,7 +94,7 @@ def test_bad_rows_go_to_quarantine_with_reasons(tmp_path):
     found = tokens(data, limit=16, rule="refuse", on_bad_row="quarantine", quarantine=file)
     assert found.rows["row"] == [0, 1]
     written = read_quarantine(file)
-    assert [(row.row_number, row.reason) for row in written] == [(2, "over_length"), (3, "over_length")]
+    assert [(row.row_number, row.reason) for row in written] == [(3, "over_length"), (4, "over_length")]
     assert written[0].row["prompt"] == "p" * 13
 
 
@@ -118,19 +118,19 @@ def test_empty_data():
 def test_soft_labels_are_never_trained_as_certain():
     """A tie would count as a preference: say so, unless the objective reads the column."""
     data = pairs(4, label_chosen_preferred=[1.0, 1.0, 0.5, 1.0])
-    with pytest.raises(UserError, match=r"row 2: label_chosen_preferred is 0\.5.*labels: soft"):
+    with pytest.raises(UserError, match=r"row 3: label_chosen_preferred is 0\.5.*labels: soft"):
         check_pairs(data, {"ref_logps"})
     check_pairs(data, {"ref_logps", "label_chosen_preferred"})
     check_pairs(data.select([0, 1, 3]), {"ref_logps"})
 
 
 def test_labels_must_be_numbers():
-    with pytest.raises(UserError, match="row 1: margin is None; it must be a finite number"):
+    with pytest.raises(UserError, match="row 2: margin is None; it must be a finite number"):
         tokens(pairs(2, margin=[1.0, None]), needs={"margin"})
 
 
 @pytest.mark.parametrize("column", ["label_chosen_preferred", "label_smoothing"])
 def test_a_label_is_a_probability(column):
     """1.3 would turn a soft label's cross-entropy into a loss without a lower end."""
-    with pytest.raises(UserError, match=rf"training data, row 0: {column} is 1.3; it is a probability, from 0 to 1"):
+    with pytest.raises(UserError, match=rf"training data, row 1: {column} is 1.3; it is a probability, from 0 to 1"):
         tokens(one(**{column: 1.3}), needs={column})

@@ -291,7 +291,7 @@ def test_each_pair_trains_the_head_that_it_names(tmp_path, backbone):
     train_reward(model, data, config(tmp_path / "out"))
     assert torch.equal(model.score_head.weight[0], before[0])
     assert not torch.equal(model.score_head.weight[1], before[1])
-    with pytest.raises(UserError, match="row 0: head 'c' is none of the model's: a, b"):
+    with pytest.raises(UserError, match="row 1: head 'c' is none of the model's: a, b"):
         train_reward(model, pairs(2).add_column("head", ["c", "a"]), config(tmp_path / "x"))
     with pytest.raises(UserError, match="needs a column head"):
         train_reward(model, pairs(2), config(tmp_path / "x"))
@@ -344,7 +344,7 @@ def test_what_cannot_work_is_refused_before_training(tmp_path, backbone):
         train_reward(backbone, pairs(2), config(tmp_path, eval_strategy="epoch"))
     with pytest.raises(ModelError, match="longer than the model's 512 positions"):
         train_reward(backbone, pairs(2), config(tmp_path, max_length=600))
-    with pytest.raises(UserError, match="row 1: margin is nan"):
+    with pytest.raises(UserError, match="row 2, field 'margin': expected a finite number, found nan"):
         train_reward(backbone, pairs(2).add_column("margin", [0.0, float("nan")]), config(tmp_path, use_margin=True))
 
 
@@ -423,7 +423,7 @@ def test_a_cost_model(tmp_path, backbone):
     ):
         train_reward(backbone, data, config(tmp_path / "other", loss="safety"))
     wrong = data.add_column("chosen_safe", ["yes"] * 64)
-    with pytest.raises(UserError, match="row 0: chosen_safe is 'yes'; it must be true, false, or nothing"):
+    with pytest.raises(UserError, match="row 1: chosen_safe is 'yes'; it must be true, false, or nothing"):
         train_reward(backbone, wrong, config(tmp_path / "wrong", loss="safety"))
 
 

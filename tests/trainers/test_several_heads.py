@@ -123,7 +123,7 @@ def test_the_rate_of_heads(tmp_path):
 
 
 def test_what_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"row 3: head is 2, and the heads are 0 to 1"):
+    with pytest.raises(UserError, match=r"row 4: head is 2, and the heads are 0 to 1"):
         run(tmp_path / "run", heads=[0, 1, 0, 2, 0, 0, 0])
     with pytest.raises(UserError, match="no column 'head'"):
         align_offline(tiny_llama(), pairs(7), quiet(tmp_path / "none", recipe="mah_dpo"), tokenizer=tiny_tokenizer())
