@@ -73,8 +73,8 @@ class ScoringService:
         """Why the process should be replaced, or None."""
         if not self.batcher.alive:
             return "the scoring thread has ended"
-        if self.batcher.busy > self.settings.request_timeout:
-            return f"a forward pass has been running for {self.batcher.busy:.0f} s"
+        if self._hangs:
+            return self._hangs
         if self.batcher.failures_in_a_row >= FAILURES_TO_BE_ILL:
             return f"the last {self.batcher.failures_in_a_row} texts could not be scored"
         return None
@@ -97,12 +97,19 @@ class ScoringService:
         return _scored(outcomes, len(self.model.names), truncated, sum(len(row.input_ids) for row in rows))
 
     @property
+    def _hangs(self) -> str | None:
+        busy = self.batcher.busy
+        return f"a forward pass has been running for {busy:.1f} s" if busy > self.settings.request_timeout else None
+
+    @property
     def refusal(self) -> RequestError | None:
-        """What a new request would be refused with, or None."""
+        """Why new requests should go elsewhere, or None; texts that fail are no reason, since others succeed."""
         if self.stopping:
             return stopping()
         if not self.batcher.alive:
             return no_scores_here("the scoring thread has ended")
+        if self._hangs:
+            return no_scores_here(self._hangs)
         if self.batcher.admitted >= self.settings.queue_size:
             return queue_full(self.settings.queue_size, 1.0)
         return None
