@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ from transformers.trainer_callback import ExportableState
 from prefopt.errors import UserError
 from prefopt.trainers import guard_gradients
 from prefopt.trainers.checkpointing.choice import newest_whole_checkpoint
-from prefopt.trainers.guard_report import MicroBatch, Report, some
+from prefopt.trainers.guard_report import MicroBatch, Report
+from prefopt.trainers.last_words import last_words
+from prefopt.trainers.step_counts import StepCounts
 
 logger = logging.getLogger(__name__)
-Count = tuple[int, int]
-"""Steps done, and those of them that were skipped."""
 
 
 class NonFiniteError(UserError):
@@ -44,6 +43,9 @@ class SkipNonFiniteSteps(TrainerCallback, ExportableState):
     1, the gradients themselves are not finite, and the step counts as bad. DeepSpeed steps inside its backward pass,
     where nothing can be skipped from outside: a loss that is not finite stops the run before it, a gradient norm after.
 
+    ``skipping`` says whether the step that was decided last is not taken, ``undecided`` that none was since the last
+    micro-batch.
+
     Args:
         accelerator: the trainer's.
         max_consecutive: bad steps in a row that stop the run.
@@ -61,17 +63,15 @@ class SkipNonFiniteSteps(TrainerCallback, ExportableState):
         self.accelerator, self.max_consecutive = accelerator, max_consecutive
         self.folder = None if folder is None else Path(folder)
         self.report = Report(rows_of, text_of, self.folder)
-        self.skipped, self.consecutive = 0, 0
-        self.undecided = True
+        self.counts = StepCounts()
+        self.undecided, self.skipping = True, False
         self.seen: list[MicroBatch] = []
-        self._begun: Count = (0, 0)
-        self._logged: Count = (0, 0)
         self._restored = False
 
     @property
-    def skipping(self) -> bool:
-        """Whether the step that was decided last is not taken."""
-        return self.consecutive > 0
+    def skipped(self) -> int:
+        """Steps that were not taken."""
+        return self.counts.skipped
 
     @property
     def at_start(self) -> bool:
@@ -104,15 +104,17 @@ class SkipNonFiniteSteps(TrainerCallback, ExportableState):
         kept_away = self.accelerator.distributed_type == DistributedType.DEEPSPEED
         norm = torch.zeros(()) if scaled or kept_away else guard_gradients.local_norm(model)
         micro, self.seen = self.seen, []
-        if not self._any_rank(self._bad(micro, norm)):
-            self.consecutive = 0
+        self.skipping = self._any_rank(self._bad(micro, norm))
+        if not self.skipping:
+            if not scaled:
+                self.counts.consecutive = 0
             return norm
         rows, page = self.report(self.accelerator, step, micro, model, norm)
         if scaled:
             # Now, as afterwards there is nothing left that it could look at.
             self.accelerator.unscale_gradients()
         guard_gradients.drop(model, getattr(optimiser, "param_groups", ()))
-        self._count(step, rows, page)
+        self._count(step, rows, page, model)
         return norm
 
     def refuse(self, loss: Tensor, model: nn.Module, step: int) -> None:
@@ -120,30 +122,27 @@ class SkipNonFiniteSteps(TrainerCallback, ExportableState):
         if self._any_rank(~torch.isfinite(loss.detach()).all()):
             self.seen[-1].loss = loss.detach()
             rows, page = self.report(self.accelerator, step, self.seen, model, torch.zeros(()))
-            raise self.stopped(step, rows, page)
+            raise self.stopped(step, rows, page, model)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
-        return {"args": {}, "attributes": {"counted": [self.skipped, self.consecutive, *self._logged]}}
+        return {"args": {}, "attributes": {"counted": self.counts.as_json()}}
 
     @property
     def counted(self) -> list[int]:
-        """Steps skipped, those of them in a row, and both counts of the last log line."""
-        return [self.skipped, self.consecutive, *self._logged]
+        """The counts, as a checkpoint keeps them."""
+        return self.counts.as_json()
 
     @counted.setter
-    def counted(self, counts: Sequence[int]) -> None:
-        self.skipped, self.consecutive = counts[:2]
-        self._logged = (counts[2], counts[3])
-        self._begun = (self._begun[0], self.skipped)
+    def counted(self, kept: list[int]) -> None:
+        self.counts.restore(kept)
         self._restored = True
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Forget an earlier run, unless this one goes on from its checkpoint."""
         self.seen = []
-        if state.global_step == 0 or not self._restored:
-            self.consecutive, self._logged = 0, (state.global_step, self.skipped)
-        self._begun, self._restored = (state.global_step, self.skipped), False
+        self.counts.begin(state.global_step, self._restored and state.global_step > 0)
+        self._restored = False
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Decide, where nobody asked before."""
@@ -153,45 +152,23 @@ class SkipNonFiniteSteps(TrainerCallback, ExportableState):
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Count a step that a gradient scaler skipped although its scale is below 1."""
         scaler = getattr(self.accelerator, "scaler", None)
-        if scaler is None or self.skipping or not self.accelerator.optimizer_step_was_skipped:
+        if scaler is None or self.skipping:
             return
-        if scaler.get_scale() < 1:
+        if not self.accelerator.optimizer_step_was_skipped:
+            self.counts.consecutive = 0
+        elif scaler.get_scale() < 1:
             logger.warning("step %d skipped: its gradients are not finite, at any scale", state.global_step + 1)
-            self._count(state.global_step + 1, [], "")
+            self._count(state.global_step + 1, [], "", kwargs["model"])
 
-    def mean_of_taken(self, mean: float, step: int, whole_run: bool = False) -> float:
-        """Return a mean over steps as that over those that were taken, NaN for none; since the last call, or the start.
-
-        Args:
-            mean: to which skipped steps have given nothing, though they are counted.
-            step: steps done.
-            whole_run: since the start.
-        """
-        since, now = self._begun if whole_run else self._logged, (step, self.skipped)
-        if not whole_run:
-            self._logged = now
-        steps, skipped = now[0] - since[0], now[1] - since[1]
-        if not skipped:
-            return mean
-        return mean * steps / (steps - skipped) if steps > skipped else math.nan
-
-    def stopped(self, step: int, rows: Sequence[Any], page: str) -> NonFiniteError:
-        """Return what to raise: which rows, where their batch is, and from where to go on."""
+    def stopped(self, step: int, rows: Sequence[Any], page: str, model: nn.Module) -> NonFiniteError:
+        """Return what to raise."""
         last = None if self.folder is None else newest_whole_checkpoint(self.folder)
-        many = f"was not finite in {self.consecutive} steps in a row" if self.consecutive > 1 else "was not finite"
-        which = f"the last rows were {some(rows)}" if rows else "its rows are not known"
-        good = f"the last good checkpoint is {last}" if last else "no checkpoint was written before"
-        return NonFiniteError(
-            f"training stopped at step {step}: loss or gradient {many}; {which}. "
-            + (f"Their batch is in {page}. " if page else "")
-            + f"Look at these rows, or lower the learning rate; {good}, and nothing was saved since."
-        )
+        return NonFiniteError(last_words(step, self.counts.consecutive, rows, page, model, last))
 
-    def _count(self, step: int, rows: Sequence[Any], page: str) -> None:
-        self.skipped += 1
-        self.consecutive += 1
-        if self.consecutive >= self.max_consecutive:
-            raise self.stopped(step, rows, page)
+    def _count(self, step: int, rows: Sequence[Any], page: str, model: nn.Module) -> None:
+        self.counts.skip()
+        if self.counts.consecutive >= self.max_consecutive:
+            raise self.stopped(step, rows, page, model)
 
     def _bad(self, seen: Sequence[MicroBatch], norm: Tensor) -> Tensor:
         """Return whether anything of this rank's is not finite, on its device."""

@@ -43,6 +43,15 @@ def not_finite(model: nn.Module) -> tuple[int, list[dict[str, Any]]]:
     return count, shown
 
 
+def spoilt_parameter(model: nn.Module) -> str:
+    """Return the name of a parameter that is not finite itself, which no step would mend; "" where all are."""
+    for name, parameter in model.named_parameters():
+        value = _local(parameter.detach())
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            return name
+    return ""
+
+
 def drop(model: nn.Module, groups: Iterable[dict[str, Any]] = ()) -> None:
     """Take the gradients away, with which neither momentum nor weight decay of any optimiser acts.
 

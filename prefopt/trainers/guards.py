@@ -126,13 +126,13 @@ class FiniteStepsMixin:
         """DeepSpeed has stepped; in float16 it left out what overflowed."""
         overflows = self.accelerator.mixed_precision == "fp16"  # type: ignore[attr-defined]
         if norm is not None and not math.isfinite(norm) and not overflows:
-            raise self.finite_steps.stopped(self.state.global_step + 1, [], "")  # type: ignore[attr-defined]
+            raise self.finite_steps.stopped(self.state.global_step + 1, [], "", self.model)  # type: ignore[attr-defined]
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Let logged losses be means over the steps that were taken, NaN where none was."""
         guard, step = self.finite_steps, self.state.global_step  # type: ignore[attr-defined]
         for name in logs.keys() & {"loss", "train_loss"}:
-            logs[name] = guard.mean_of_taken(logs[name], step, name == "train_loss")
+            logs[name] = guard.counts.mean_of_taken(logs[name], step, name == "train_loss")
             if guard.skipped:
                 logs["skipped_steps"] = guard.skipped
         lost = sorted(name for name, value in logs.items() if _is_lost(name, value))

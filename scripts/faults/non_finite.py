@@ -41,7 +41,9 @@ def reward_trainer(folder: Path, **settings: Any) -> RewardTrainer:
     return RewardTrainer(RewardModel.from_backbone(backbone), RewardConfig(**{**given, **settings}), pairs(24))
 
 
-def offline_trainer(folder: Path, recipe: str = "dpo", lora: bool = False, **settings: Any) -> OfflineTrainer:
+def offline_trainer(
+    folder: Path, recipe: str = "dpo", lora: bool = False, held_out: bool = False, **settings: Any
+) -> OfflineTrainer:
     """An offline run with AdamW, 4 pairs a micro-batch."""
     torch.manual_seed(0)
     given: dict[str, Any] = {
@@ -51,7 +53,13 @@ def offline_trainer(folder: Path, recipe: str = "dpo", lora: bool = False, **set
     config = quiet(folder, recipe=recipe, **{**given, **settings})
     model = wrap(tiny_llama(), AdapterArguments(use_peft=True, lora_r=4)) if lora else tiny_llama()
     return OfflineTrainer(
-        model, config, offline_objective(config), pairs(24), processing_class=tiny_tokenizer(), fresh_adapter=lora
+        model,
+        config,
+        offline_objective(config),
+        pairs(24),
+        pairs(8) if held_out else None,
+        tiny_tokenizer(),
+        fresh_adapter=lora,
     )
 
 
