@@ -6,8 +6,9 @@ the end, of which more is better. Online completions are given, not sampled: nea
 sample another token, and the runs would part. Plain gradient descent, as Adam divides by gradients near 0.
 
 Tolerance: the same fifty steps in the arithmetic of three processors (``ATEN_CPU_CAPABILITY=default``, ``avx2`` and
-``avx512``, with one thread and with four) differ by at most 1.1e-5 of a figure (1e-6 in all recipes but one); `TOLERANCE` is about twenty times that.
-A run whose quality is lower than the stored one by more than `TOLERANCE` fails also where its course has changed.
+``avx512``, with one thread and with four) differ by at most 1.1e-5 of a figure, and by less than 1e-6 in all recipes
+but one; `TOLERANCE` is about twenty times that. A run whose quality is lower than the stored one by more fails also
+where its course is another.
 
 When ``--write`` is right: a change that is meant to change what is computed, or a new version of a library, with
 figures before and after in the commit's message, and a quality that is not lower. Never because the test is red.
