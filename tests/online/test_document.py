@@ -17,7 +17,7 @@ TEXT = (ROOT / "docs" / "online.md").read_text(encoding="utf-8")
 def test_examples(tmp_path):
     """The Python blocks run in their order, and what they assert is true; a process of its own, as they register."""
     blocks = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     program = tmp_path / "document.py"
     program.write_text("\n".join(blocks), encoding="utf-8")
     done = subprocess.run([sys.executable, str(program)], cwd=ROOT, capture_output=True, text=True)
