@@ -30,16 +30,16 @@ from scripts.faults.scoring_world import CASES, Case, World, build, rows_of
 from scripts.faults.small_disk import small_disk
 
 PHASES = {
-    "reading": ("score_input.py", "files.py", "score_rows.py"),
-    "scoring": ("score_shard.py", "batching.py"),
-    "keeping": ("score_store.py", "score_records.py", "score_lock.py", "score_resume.py"),
-    "joining and writing": ("score_join.py", "score_output.py", "score_parts.py"),
+    "while reading": ("score_input.py", "files.py", "score_rows.py"),
+    "while scoring": ("score_shard.py", "batching.py"),
+    "while keeping": ("score_store.py", "score_records.py", "score_lock.py", "score_resume.py"),
+    "while joining and writing": ("score_join.py", "score_output.py", "score_parts.py"),
 }
 MEMORY = Path("/dev/shm")
-KILLS = 13
+KILLS = 12
 TEARS = 24
 # KiB: of the first ones the store has no room, of the others the output.
-SIZES = (16, 24, 32, 40, 48, 56, 64, 80)
+SIZES = (16, 24, 40, 56, 72, 80, 96, 128)
 
 
 @dataclass(frozen=True)
@@ -65,17 +65,23 @@ def inject(seed: int) -> list[Figure]:
         ]
 
 
-def in_child(work: Callable[[], Any], count: Sequence[str] = (), kill_at: int | None = None) -> tuple[int, int]:
+def in_child(
+    work: Callable[[], Any], count: Sequence[str] = (), kill_at: int | None = None, after: float = 0.0
+) -> tuple[int, int]:
     """Run in a fork; return its status (negative: the signal that ended it), and how many lines it executed.
 
     Args:
         work: what to do. count: files whose lines count. kill_at: the line at which the fork kills itself.
+        after: seconds after which the kernel ends it, wherever it is, inside of SQLite, too; 0 = never.
     """
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         with suppress(BaseException):
             lines = _Lines(count, kill_at)
+            # Nothing handles this signal, so that it ends a process as signal 9 does.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, after)
             sys.settrace(lines)
             try:
                 work()
@@ -119,6 +125,12 @@ def lines_of(world: World, case: Case, files: Sequence[str]) -> int:
     return in_child(lambda: run(world, case, output), files)[1]
 
 
+def _seconds(world: World, case: Case) -> float:
+    begin = time.perf_counter()
+    run(world, case, world.fresh(case))
+    return time.perf_counter() - begin
+
+
 def run(world: World, case: Case, output: Path) -> ScoringReport:
     """One attempt: a process for each part where there are several, each in its turn, and the join."""
     model, source = world.model(case), world.source(case)
@@ -139,23 +151,26 @@ def loss(world: World, case: Case, output: Path) -> Loss:
     return Loss(lost, sum(count - 1 for count in ids.values()), same)
 
 
-def kill_once(world: World, case: Case, files: Sequence[str], at: int) -> tuple[bool, Loss]:
-    """Kill a run at a line, and make the same call again; whether it was killed, and what was lost."""
+def kill_once(
+    world: World, case: Case, files: Sequence[str] = (), at: int | None = None, after: float = 0.0
+) -> tuple[bool, Loss]:
+    """Kill a run at a line or a moment, and make the same call again; whether it was killed, and what was lost."""
     folder = Path(tempfile.mkdtemp(dir=world.folder))
     output = folder / f"out{case.output}"
-    status, _ = in_child(lambda: run(world, case, output), files, at)
+    status, _ = in_child(lambda: run(world, case, output), files, at, after)
     run(world, case, output)
     found = loss(world, case, output)
     # A name that only the killed attempt could have made would fill disks over time.
     clean = sorted(path.name for path in folder.iterdir()) == [output.name]
     shutil.rmtree(folder)
-    return status == -signal.SIGKILL, Loss(found.lost, found.doubled, found.same and clean)
+    return status < 0, Loss(found.lost, found.doubled, found.same and clean)
 
 
 def _kills(world: World, chance: random.Random, each: int) -> list[Figure]:
     figures = []
     for workers in (1, 2):
         cases = [case for case in CASES if case.workers == workers]
+        duration = min(_seconds(world, case) for case in cases)
         found: list[Loss] = []
         phases: Counter[str] = Counter()
         for phase, files in PHASES.items():
@@ -166,8 +181,13 @@ def _kills(world: World, chance: random.Random, each: int) -> list[Figure]:
                 if killed:
                     phases[phase] += 1
                     found.append(one)
+        for number in range(each):
+            killed, one = kill_once(world, cases[number % len(cases)], after=chance.uniform(0.001, duration))
+            if killed:
+                phases["at any instant"] += 1
+                found.append(one)
         name = "one process" if workers == 1 else "a process of two"
-        note = "; ".join(f"{count} while {phase}" for phase, count in phases.items())
+        note = "; ".join(f"{count} {phase}" for phase, count in phases.items())
         held = sum(one.same for one in found)
         lost = sum(one.lost + one.doubled for one in found)
         figures.append(Figure(f"{name} that scores a file killed, and run again", len(found), held, lost, note))

@@ -61,6 +61,15 @@ def test_killed_at_a_line(world: World, phase: str, workers: int) -> None:
     assert loss == faults.Loss(0, 0, True)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_killed_at_an_instant(world: World, share: float) -> None:
+    """A timer of the kernel ends the run after a share of a whole run's time, inside of SQLite as well."""
+    begin = time.perf_counter()
+    faults.run(world, CASE, world.fresh(CASE))
+    _, loss = faults.kill_once(world, CASE, after=share * (time.perf_counter() - begin))
+    assert loss == faults.Loss(0, 0, True)
+
+
 def test_a_full_disk(world: World) -> None:
     """With 16 KiB the store has no room, with 40 the output: both say so, what is free and what is kept; with room
     afterwards the run comes to its end. The second attempt at the output scores nothing anew."""
