@@ -6,7 +6,9 @@ Nothing is unpickled and nothing is run: tests are JSON, or source text that is 
 from __future__ import annotations
 
 import ast
+import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -121,6 +123,17 @@ def listed_tests(value: Any, field: str, function: str | None = None) -> list[Te
             "unsupported_tests", field, "no JSON; pickled or compressed tests are never opened, publish them as JSON"
         )
     return [_typed_test(one, field, function) for one in loaded]
+
+
+def is_packed(value: Any) -> bool:
+    """Whether tests are a pickle or a compressed file, bare or in base 64; none is opened to find out."""
+    begin = value if isinstance(value, bytes) else b""
+    if isinstance(value, str) and len(value) >= 16 and not re.search(r"[^A-Za-z0-9+/=\s]", value):
+        try:
+            begin = base64.b64decode(value[:16])
+        except ValueError:
+            return False
+    return begin.startswith((b"\x80", b"\x78\x01", b"\x78\x9c", b"\x78\xda", b"\x1f\x8b"))
 
 
 def _typed_test(test: Mapping[str, Any], field: str, function: str | None = None) -> Test:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 REASONS: Mapping[str, str] = {
     "unparseable_json": "the line is no JSON; one object a line, no trailing commas, no line breaks inside",
     "invalid_unicode": "bytes that are no UTF-8, or half of a surrogate pair; write the file again as UTF-8",
+    "duplicate_keys": "a column stands twice in the row, so it is not known which is meant; keep one of them",
     "not_an_object": "a row must be a JSON object with named columns",
     "unrecognised_columns": "the columns fit no known shape; rename them with `columns`",
     "missing_field": "the field is absent or null; fill it or remove the row",
@@ -21,6 +23,7 @@ REASONS: Mapping[str, str] = {
     "out_of_range": "the value lies outside its allowed range",
     "unknown_label": "the verdict is none of the values that the shape defines",
     "no_common_turn": "chosen and rejected share no prompt up to an assistant turn",
+    "roles_out_of_order": "a user asks, then the assistant answers; bring the messages into that order",
     "prompt_mismatch": "the prompt does not occur in the conversations that it should begin",
     "unsupported_content": "messages may carry text only, no images and no tool calls",
     "unsupported_tests": "tests must stand alone as JSON or source text; convert them, pickled ones are never opened",
@@ -60,17 +63,19 @@ class BadRow:
 
     def to_json(self) -> str:
         """One line of a quarantine file. ASCII only, so that broken Unicode survives; NaN stays ``NaN``."""
-        return json.dumps(
-            {
-                "source": self.source,
-                "row_number": self.row_number,
-                "field": self.field,
-                "reason": self.reason,
-                "detail": self.detail,
-                "row": self.row,
-            },
-            default=str,
-        )
+        values = {
+            "source": self.source,
+            "row_number": self.row_number,
+            "field": self.field,
+            "reason": self.reason,
+            "detail": self.detail,
+            "row": self.row,
+        }
+        try:
+            return json.dumps(values, default=str)
+        except (RecursionError, TypeError, ValueError):
+            # Only rows in memory can be such: nested without end, keys that are no text, integers of 5,000 digits.
+            return json.dumps({**values, "row": reprlib.repr(self.row)}, default=str)
 
 
 def bad_row(source: str, row_number: int, row: Any, fault: RowFault) -> BadRow:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,10 @@ from reward_models.errors import DataError
 
 Numbered = tuple[int, Any]
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+DEEPEST = 100
+STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+BRACKETS = re.compile(rb"[\[\]{}]")
 
 
 def format_of(path: Path) -> str:
@@ -49,13 +54,47 @@ def read_jsonl(path: Path, file: IO[bytes]) -> Iterator[Numbered]:
     for number, line in enumerate(file, start=1):  # a binary file yields lines split on b"\n" only
         if number == 1:
             line = line.removeprefix(BYTE_ORDER_MARK)
+            _check_beginning(path, line)
         if line.strip():
             yield number, _parsed(path, number, line.rstrip(b"\r\n"))
 
 
+def _check_beginning(path: Path, line: bytes) -> None:
+    if line.startswith(UTF16):
+        raise DataError(f"{path}: the file is UTF-16; write it again as UTF-8")
+    begin = line.strip()
+    if begin == b"[" or re.match(rb"\[\s*\{", begin):
+        raise DataError(f"{path}: the file is one JSON list; name it .json, or write an object a line without brackets")
+
+
+def check_depth(line: bytes) -> None:
+    """Refuse JSON that is nested deeper than what works on it can follow, before it is parsed."""
+    depth = 0
+    if line.count(b"[") + line.count(b"{") <= DEEPEST:
+        return
+    for sign in BRACKETS.finditer(STRINGS.sub(b"", line)):
+        depth += 1 if sign[0] in b"[{" else -1
+        if depth > DEEPEST:
+            raise RowFault("unparseable_json", "line", f"nested too deeply: more than {DEEPEST} levels")
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON text, in which every key stands once."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RowFault("duplicate_keys", twice, "the key stands twice")
+    return found
+
+
 def _parsed(path: Path, number: int, line: bytes) -> Any:
     try:
-        return json.loads(line.decode("utf-8"))
+        text = line.decode("utf-8")
+        check_depth(line)
+        return json.loads(text, object_pairs_hook=unique_keys)
+    except RowFault as fault:
+        return bad_row(str(path), number, line.decode("utf-8"), fault)
     except UnicodeDecodeError as error:
         fault = RowFault("invalid_unicode", "line", f"byte {error.start} is no UTF-8")
         return bad_row(str(path), number, line.decode("utf-8", "backslashreplace"), fault)
@@ -73,8 +112,13 @@ def _problem(error: Exception) -> str:
 def read_json(path: Path, file: IO[bytes]) -> Iterator[Numbered]:
     """A list of rows, an object of equally long columns, or an object with one list of rows; held in memory."""
     content = file.read().removeprefix(BYTE_ORDER_MARK)
+    if content.startswith(UTF16):
+        raise DataError(f"{path}: the file is UTF-16; write it again as UTF-8")
     try:
-        document = json.loads(content.decode("utf-8"))
+        check_depth(content)
+        document = json.loads(content.decode("utf-8"), object_pairs_hook=unique_keys)
+    except RowFault as fault:
+        raise DataError(f"{path}: {fault.field}: {fault.detail} ({fault.reason})") from fault
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: byte {error.start} is no UTF-8; write the file again as UTF-8") from error
     except json.JSONDecodeError as error:

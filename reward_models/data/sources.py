@@ -82,6 +82,8 @@ def _from_name(name: str, split: str | None, config: str | None, streaming: bool
     if any(character in name for character in "*?["):
         return _from_pattern(name, split)
     known = path.suffix in (*READERS, ".gz")
+    if known and path.is_dir():
+        raise DataError(f"{name}: this is a folder, and a file was expected; name one of the files in it")
     if known or (not path.exists() and (path.is_absolute() or name.startswith(("./", "../", "~")))):
         raise DataError(f"{name}: no such file{_nearest_file(path)}")
     return _from_hub(name, path, split, config, streaming)

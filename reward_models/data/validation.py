@@ -47,6 +47,8 @@ def understand(row: NumberedRow, shape: Shape | None) -> Result:
         return GoodRow(row.source, row.number, row.value, _examples(row.value, shape))
     except RowFault as fault:
         return bad_row(row.source, row.number, row.value, fault)
+    except RecursionError:
+        return bad_row(row.source, row.number, row.value, RowFault("wrong_type", "row", "nested too deeply"))
 
 
 def _examples(row: Any, shape: Shape | None) -> list[Example]:

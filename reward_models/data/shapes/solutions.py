@@ -135,7 +135,10 @@ def _share(value: Any, field: str) -> float | None:
         return None if None in found else sum(one or 0.0 for one in found) / len(found)
     if value is None or isinstance(value, bool):
         return None if value is None else float(value)
-    return number({field: value}, field)
+    share = number({field: value}, field)
+    if not 0 <= share <= 1:
+        raise RowFault("out_of_range", field, f"expected 0 to 1, found {share:g}")
+    return share
 
 
 def _verdict(value: Any) -> float | None:

@@ -152,6 +152,8 @@ def stepwise_question(row: Row) -> list[Example]:
 def prompt_only(row: Row) -> list[Example]:
     """``prompt`` and whatever columns stand beside it."""
     rest: dict[str, Any] = remaining(row, ("prompt",))
+    if code_tests.is_packed(row.get("tests")):
+        raise RowFault("unsupported_tests", "tests", "packed or pickled; such tests are never opened, publish JSON")
     return [Task(conversation(row, "prompt"), rest)]
 
 

@@ -1,0 +1,1 @@
+"""Rows that are broken on purpose: a corpus with verdicts, and damage by chance."""

@@ -1,0 +1,117 @@
+"""What is said of a file of rows, by the data check and by what trainers read with; in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import chdir
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefopt.errors import UserError
+from prefopt.trainers.judged_tokens import load_judged
+from prefopt.trainers.offline_config import OfflineConfig
+from prefopt.trainers.offline_data import loaded
+from prefopt.trainers.response_rows import read_rows
+from reward_models.data import LOADERS, load_with_report, read_quarantine, validate
+from reward_models.data.faults import BadRow
+from reward_models.errors import DataError
+from reward_models.multi_objective.ratings import load_ratings
+
+MENDABLE = (DataError, UserError)
+QUARANTINE = "bad.jsonl"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Either ``refused`` as a whole, with this sentence, or rows that are used and rows that are bad."""
+
+    refused: str | None = None
+    used: int = 0
+    bad: tuple[tuple[int, str, str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+    counts: Mapping[str, int] | None = None
+
+
+class Letters:
+    """A tokenizer with one token a character and a separator at the end."""
+
+    chat_template = None
+
+    def __call__(self, texts: list[str], **options: Any) -> dict[str, list[list[int]]]:
+        """Token ids of texts."""
+        return {"input_ids": [[*map(ord, text), 0] for text in texts]}
+
+
+def by_check(path: Path, options: Mapping[str, Any] | None = None, folder: Path | None = None) -> Verdict:
+    """What `prefopt check-data` finds."""
+    limits = {"tokenizer": Letters(), **options} if options else {}
+    quarantine = (folder or path.parent) / QUARANTINE
+    try:
+        report = validate(path, require_shape=True, quarantine_path=quarantine, **limits)
+    except DataError as error:
+        return Verdict(str(error))
+    written = read_quarantine(quarantine) if report.bad_count else []
+    counts = {"duplicates": report.duplicates, "contradictions": report.contradictions}
+    return Verdict(None, report.used, _rows(written), report.warnings, counts)
+
+
+def by_loader(path: Path, kind: str, options: Mapping[str, Any] | None = None) -> Verdict:
+    """What the loader of a kind of data makes of it, bad rows set apart."""
+    limits = {"tokenizer": Letters(), **options} if options else {}
+    quarantine = path.parent / f"loader_{QUARANTINE}"
+    try:
+        _, report = load_with_report(
+            path, kind, on_bad_row="quarantine", quarantine_path=quarantine, max_bad_fraction=1.0, **limits
+        )
+    except DataError as error:
+        return Verdict(str(error))
+    written = read_quarantine(quarantine) if report.quarantine else []
+    return Verdict(None, report.used, _rows(written), report.warnings)
+
+
+def by_trainer(path: Path, kind: str) -> str | None:
+    """The sentence with which a run stops that reads this file, or None where it would go on."""
+    try:
+        with chdir(path.parent):
+            TRAINERS[kind](path)
+    except MENDABLE as error:
+        return str(error)
+    return None
+
+
+def _pairs(path: Path) -> None:
+    loaded(
+        str(path),
+        OfflineConfig(output_dir=str(path.parent / "run"), use_cpu=True),
+        {"label_chosen_preferred"},
+        "training data",
+    )
+
+
+def _responses(kind: str) -> Callable[[Path], Any]:
+    return lambda path: read_rows(str(path), kind, "raise", path.parent / "run_bad.jsonl", "training data")
+
+
+def _prompts(path: Path) -> None:
+    from prefopt.trainers.online import OnlineConfig, _prompts
+
+    config = OnlineConfig(output_dir=str(path.parent / "run"), use_cpu=True, per_device_train_batch_size=8)
+    _prompts(str(path), config, "raise", "training")
+
+
+TRAINERS: Mapping[str, Callable[[Path], Any]] = {
+    "preferences": _pairs,
+    "unpaired": lambda path: load_judged(str(path), "raise", path.parent / "run_bad.jsonl", "training data"),
+    "solutions": lambda path: LOADERS["solutions"](str(path)),
+    "prompts": _prompts,
+    "logged": _responses("logged"),
+    "texts": _responses("texts"),
+    "samples": lambda path: LOADERS["triples"](str(path)),
+    "ratings": lambda path: load_ratings(path, scale=(0.0, 1.0)),
+}
+"""What reads a kind of data where something is trained on it."""
+
+
+def _rows(found: list[BadRow]) -> tuple[tuple[int, str, str, str], ...]:
+    return tuple((row.row_number, row.field, row.reason, row.detail) for row in found)

@@ -1,0 +1,128 @@
+"""Bad rows: a corpus with verdicts, the same from the data check, the loaders and the trainers; and properties."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from prefopt.cli import main
+from reward_models.data import REASONS, validate_splits
+from scripts.faults.rows.corpus import PLACE, Case, corpus, good_rows
+from scripts.faults.rows.verdicts import TRAINERS, by_check, by_loader, by_trainer
+
+CASES = corpus()
+OF_FILES = ("refused", "used", "counted", "leak")
+BAD = [case for case in CASES if case.expect not in OF_FILES]
+
+
+def of(expect: str) -> list[Case]:
+    return [case for case in CASES if case.expect == expect]
+
+
+def name(case: Case) -> str:
+    return f"{case.like}: {case.case}"
+
+
+def test_the_corpus_is_large_and_its_table_is_right() -> None:
+    """At least forty bad rows and files, every kind of data, every reason that a row of them can have; names stand once."""
+    assert len(BAD) + len(of("refused")) >= 40
+    assert {case.expect for case in BAD} == set(REASONS) - {"unscorable", "refused_by_template", "unrecognised_columns"}
+    assert {case.kind for case in CASES} == set(TRAINERS)
+    assert max(Counter(case.case for case in CASES).values()) == 1
+    assert {case.like for case in CASES} == set(good_rows())
+
+
+@pytest.mark.parametrize("like", good_rows())
+def test_good_rows_are_good(like: str, tmp_path: Path) -> None:
+    """What the cases are made of has no fault, and is recognised as its kind."""
+    case = Case("good", like, "used", file={"damage": "none"})
+    path = case.write(tmp_path)
+    verdict = by_check(path)
+    assert (verdict.refused, verdict.bad, verdict.used) == (None, (), len(case.good))
+    assert by_loader(path, case.kind).used == len(case.good)
+
+
+@pytest.mark.parametrize("case", BAD, ids=name)
+def test_bad_rows(case: Case, tmp_path: Path) -> None:
+    """One row is bad, for this reason, in this field and these words; all others are used, and none is lost.
+
+    The check, the loader and the trainer say the same: number, field, reason and words; the trainer the fix, too.
+    """
+    path = case.write(tmp_path)
+    checked = by_check(path, case.options)
+    assert checked.refused is None
+    assert [(row, field, reason) for row, field, reason, _ in checked.bad] == [(PLACE, case.field, case.expect)]
+    assert case.words in checked.bad[0][3]
+    assert checked.used == len(case.good)
+    loaded = by_loader(path, case.kind, case.options)
+    assert loaded.bad == checked.bad
+    assert loaded.used == checked.used
+    if not case.options:
+        sentence = by_trainer(path, case.kind)
+        assert sentence is not None
+        for part in (str(path), f"row {PLACE}", case.field, case.expect, case.words, REASONS[case.expect]):
+            assert part in sentence
+
+
+@pytest.mark.parametrize("case", of("refused"), ids=name)
+def test_bad_files(case: Case, tmp_path: Path) -> None:
+    """A file that cannot be read at all is refused with a sentence that names it, in all three places."""
+    path = case.write(tmp_path)
+    for sentence in (by_check(path).refused, by_loader(path, case.kind).refused, by_trainer(path, case.kind)):
+        assert sentence is not None
+        assert case.words in sentence
+        assert path.name in sentence
+
+
+@pytest.mark.parametrize("case", of("used"), ids=name)
+def test_what_only_looks_bad(case: Case, tmp_path: Path) -> None:
+    """Every row is used; where the case is a row, that is one more than the good ones."""
+    verdict = by_check(case.write(tmp_path))
+    assert (verdict.refused, verdict.bad) == (None, ())
+    assert verdict.used == len(case.good) + (not case.file)
+
+
+@pytest.mark.parametrize("case", of("counted"), ids=name)
+def test_what_only_several_rows_show(case: Case, tmp_path: Path) -> None:
+    """Counted and said, with the row that it repeats or contradicts; no row is lost."""
+    verdict = by_check(case.write(tmp_path))
+    assert (verdict.bad, verdict.used) == ((), len(case.good) + 1)
+    assert {key: verdict.counts[key] for key in case.counts} == case.counts if verdict.counts else False
+    assert any(case.words in warning for warning in verdict.warnings)
+
+
+@pytest.mark.parametrize("case", of("leak"), ids=name)
+def test_leaks(case: Case, tmp_path: Path) -> None:
+    """A prompt of the training data in the evaluation data, with another answer."""
+    (tmp_path / "train").mkdir()
+    train = Case("good", case.like, "used", file={"damage": "none"}).write(tmp_path / "train")
+    held_out = tmp_path / "held_out.jsonl"
+    held_out.write_bytes(case.bad_line() + b"\n")
+    _, leaks = validate_splits([train, held_out])
+    assert [(leak.prompts, leak.examples) for leak in leaks] == [(case.counts["prompts"], 1)]
+
+
+@pytest.mark.parametrize("case", BAD[::9] + of("refused")[::4], ids=name)
+def test_the_command_says_the_same(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`prefopt check-data`: exit status 1 with row, field, words and fix for bad rows, 2 for a file that is none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "400")
+    path = case.write(tmp_path)
+    if case.options:
+        return
+    status = main(["check-data", str(path)])
+    printed = capsys.readouterr()
+    if case.expect == "refused":
+        assert status == 2
+        assert case.words in printed.err
+        return
+    assert status == 1
+    for part in (f"row {PLACE}", case.field, case.words, REASONS[case.expect], "quarantine.jsonl"):
+        assert part in printed.out
+    (line,) = (tmp_path / "quarantine.jsonl").read_text(encoding="ascii").strip().split("\n")
+    assert json.loads(line)["reason"] == case.expect
