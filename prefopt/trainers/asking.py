@@ -13,6 +13,7 @@ from prefopt.trainers.answers import rows_of
 from prefopt.trainers.completions import Completions, RewardSourceError
 from prefopt.trainers.coroutines import settled, side_by_side, within
 from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.row_log import for_call, with_row_log
 from reward_models.clock import CLOCK, Clock
 from reward_models.failures import InfrastructureError, SourceStopped, failure_of
 from reward_models.hanging import Running, call_within, read
@@ -32,6 +33,7 @@ def ask_all(sources: Sequence[RewardSource], batch: Completions, clock: Clock = 
         RewardSourceError: a source has a bug: an exception that is no failure, or a wrong number of answers.
     """
     found: dict[int, list[Any]] = {}
+    batch, log = with_row_log(batch)
     waiting = [number for number, source in enumerate(sources) if is_coroutine(source.call)]
     for number, source in enumerate(sources):
         if number not in waiting:
@@ -47,6 +49,8 @@ def ask_all(sources: Sequence[RewardSource], batch: Completions, clock: Clock = 
         limited = any(source.manner.limited for source in later)
         for number, answers in zip(waiting, side_by_side(inquiries, call, clock, limited), strict=True):
             found[number] = [answers] * len(batch) if isinstance(answers, InfrastructureError) else answers
+    if log is not None:
+        log.flush()
     return [found[number] for number in range(len(sources))]
 
 
@@ -59,7 +63,7 @@ def is_coroutine(call: Any) -> bool:
 def _work(source: RewardSource, batch: Completions, rows: Sequence[int]) -> Callable[[], Any]:
     # A method of that name says why a row has no score, where the call itself can only say None.
     call: Any = getattr(source.call, "with_failures", source.call)
-    part = batch.rows(rows)
+    part = for_call(batch, rows)
     given = {"prompts": part.prompts, "completions": part.completions}
     given |= source.arguments(part.columns, part.context)
     return lambda: call(**given)

@@ -118,6 +118,7 @@ def fingerprint(source: RewardSource) -> str:
     digest = hashlib.sha256(
         repr((source.names, source.weight, source.transform, dict(source.columns), dict(source.settings))).encode()
     )
+    digest.update(source.address.encode())
     if source.folder:
         for file in sorted(path for path in Path(source.folder).iterdir() if path.is_file()):
             digest.update(file.name.encode())

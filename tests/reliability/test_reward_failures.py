@@ -294,6 +294,22 @@ def test_rows_that_failed_are_asked_again_with_their_columns() -> None:
     assert calls[1:] == [(["p2"], ["c2"], [12], [[2]], "state")] * 2
 
 
+def test_what_is_logged_a_row_is_logged_once() -> None:
+    """TRL's table has a value a completion. Rows asked in twos, and the third again: still three values, in order."""
+    logged: list[Any] = []
+    asked: list[Any] = []
+
+    def wordy(prompts: Any, completions: Any, log_extra: Any) -> list[Any]:
+        asked.append(completions)
+        log_extra("words", [f"{text} in call {len(asked)}" for text in completions])
+        return [InfrastructureError("busy") if text == "c2" and len(asked) < 3 else 1.0 for text in completions]
+
+    batch = replace(BATCH, context={"log_extra": lambda column, values: logged.append((column, values))})
+    assert column(ask(wordy, batch=batch, rows_per_call=2)) == [1.0] * 3
+    assert asked == [["c0", "c1"], ["c2"], ["c2"]]
+    assert logged == [("words", ["c0 in call 1", "c1 in call 1", "c2 in call 3"])]
+
+
 def test_a_hanging_function_is_left_behind(release: threading.Event) -> None:
     """0.1 s, then the next source is asked. What it returns in the end, nobody hears."""
     heard = []
