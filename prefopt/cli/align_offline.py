@@ -53,7 +53,10 @@ def _print_result(done: AlignedPolicy) -> None:
     if done.truncated or done.refused:
         print(f"over-length pairs: {done.truncated} truncated, {done.refused} left out (in quarantine_*.jsonl)")
     if done.skipped_steps:
-        print(f"steps skipped for a loss or gradient that was not finite: {done.skipped_steps}")
+        print(
+            f"steps skipped for a loss or gradient that was not finite: {done.skipped_steps}; their batches are in "
+            f"{done.folder / 'skipped_steps'}"
+        )
     shown = {name: value for name, value in done.metrics.items() if name == "loss" or name.startswith("rewards/")}
     if shown:
         print("held out: " + ", ".join(f"{name} {value:.4f}" for name, value in shown.items()))

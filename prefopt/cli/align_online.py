@@ -21,7 +21,8 @@ class AlignOnlineArguments:
     rewards: list[dict[str, Any]] = field(
         metadata={
             "help": "list of {source: a reward model's folder, a verifier (unit_tests, math_answer, ...) or "
-            "file.py:function, name, weight, transform, columns, settings, may_abstain, role (reward, judge or cost)}"
+            "file.py:function or address, name, weight, transform, columns, settings, may_abstain, role (reward, judge or "
+            "cost), timeout, deadline, retries, rows_per_call, row_wise, give_up_after}"
         }
     )
     eval_data: str | None = field(
@@ -99,5 +100,8 @@ def _print(done: Any) -> None:
     console = Console()
     console.print(table)
     if done.skipped_steps:
-        console.print(f"{done.skipped_steps} steps were skipped, as loss or gradient was not finite")
+        console.print(
+            f"{done.skipped_steps} steps were skipped, as loss or gradient was not finite; their batches are in "
+            f"{done.folder / 'skipped_steps'}"
+        )
     console.print(f"model in {done.folder}, log lines in {done.folder / 'history.jsonl'}", markup=False)

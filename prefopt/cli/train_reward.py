@@ -151,7 +151,10 @@ def _print(done: TrainedReward, rows: int, reads: str) -> None:
     if done.truncated:
         table.add_row(f"truncated {reads}", f"{done.truncated:,}")
     if done.skipped_steps:
-        table.add_row("skipped steps", f"{done.skipped_steps} (loss or gradient not finite)")
+        table.add_row(
+            "skipped steps",
+            f"{done.skipped_steps} (loss or gradient not finite; batches in {done.folder / 'skipped_steps'})",
+        )
     for name in ("loss", *done.figures):
         if name in done.metrics:
             table.add_row(f"held-out {name.replace('_', ' ')}", f"{done.metrics[name]:.4f}")

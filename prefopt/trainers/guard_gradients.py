@@ -29,7 +29,8 @@ def in_parts(model: nn.Module) -> bool:
 
 def not_finite(model: nn.Module) -> tuple[int, list[dict[str, Any]]]:
     """Return how many parameters have a gradient that is not finite, and of the first few name, shape and counts."""
-    count, shown = 0, []
+    count = 0
+    shown: list[dict[str, Any]] = []
     for name, parameter in model.named_parameters():
         if parameter.grad is None:
             continue

@@ -113,7 +113,7 @@ class FiniteStepsMixin:
         norm = self.finite_steps.decide(model, self.state.global_step + 1, self.optimizer)  # type: ignore[attr-defined]
         if self.finite_steps.skipping:
             if self._loss_before is not None:
-                self._tr_loss.copy_(self._loss_before)  # type: ignore[has-type]
+                self._tr_loss.copy_(self._loss_before)  # type: ignore[attr-defined]
             self.forget_step()
         return norm if known else None
 

@@ -22,6 +22,7 @@ from prefopt.trainers.checkpointing.staging import WholeCheckpointsMixin
 from prefopt.trainers.compose import choose_objective, tell_unread_rewards, with_length, with_roles, with_weights
 from prefopt.trainers.display import show_brief_lines
 from prefopt.trainers.finite_rows import finite_rows, prepare_finite, sound_policy
+from prefopt.trainers.finite_state import updated
 from prefopt.trainers.generation import attach, completion_mask, detach_rows, gather_rollouts, reads_logps
 from prefopt.trainers.guard_texts import texts_of_rollouts
 from prefopt.trainers.guards import FiniteStepsMixin
@@ -321,7 +322,7 @@ class OnlineTrainer(WholeCheckpointsMixin, ResumesMixin, FiniteStepsMixin, Onlin
         """Move the objective's state by the generation batches that the optimiser step consumed."""
         if self.step_was_taken:
             for statistics in self._consumed:
-                self.objective_state = self.objective.update(self.objective_state, statistics)
+                self.objective_state = updated(self.objective, self.objective_state, statistics)
         self._consumed = []
         self.end_step()
 

@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from prefopt.composition import State
 from prefopt.offline.method import OfflineMethod
 from prefopt.offline.whole_batch import PreparedPairs
+from prefopt.trainers.finite_state import updated
 from prefopt.trainers.progress import check_state
 from prefopt.trainers.token_budget import parts_of
 
@@ -91,7 +92,7 @@ class WholeBatches:
             real = everyone.pop(REAL) > 0
             del everyone[ROW]
             self._prepared = self.objective.prepare({k: v[real] for k, v in everyone.items()}, self.state)
-        self.state = self.objective.update(self.state, self._prepared.statistics)
+        self.state = updated(self.objective, self.state, self._prepared.statistics)
         self._seen = []
         self.resting()
 

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from prefopt import recipes
 from prefopt.errors import UserError
 from prefopt.trainers import skipped_steps
+from prefopt.trainers.finite_state import updated
 from prefopt.trainers.guards import FiniteStepsMixin, NonFiniteError, SkipNonFiniteSteps
 from prefopt.trainers.offline_config import OfflineConfig
 from prefopt.trainers.online_config import OnlineConfig
@@ -370,3 +371,18 @@ def test_all_trainers_have_the_setting(kind: Any, tmp_path: Path) -> None:
     assert config.logging_nan_inf_filter is False
     with pytest.raises(UserError, match="max_non_finite must be at least 1, not 0"):
         kind(output_dir=str(tmp_path), use_cpu=True, max_non_finite=0)
+
+
+def test_a_state_is_never_made_unusable(caplog: pytest.LogCaptureFixture) -> None:
+    """A running mean that would become NaN stays 0.25, and the log names it; one that was infinite may be finite."""
+
+    def update(state: dict[str, Tensor], statistics: Any) -> dict[str, Tensor]:
+        return {"mean": state["mean"] * 0.5 + statistics["slot"]["reward"] * 0.5, "best": torch.zeros(())}
+
+    objective: Any = SimpleNamespace(update=update)
+    state = {"mean": torch.tensor(0.0), "best": torch.tensor(-INFINITE)}
+    state = updated(objective, state, {"slot": {"reward": torch.tensor(0.5)}})
+    assert (state["mean"].item(), state["best"].item()) == (0.25, 0.0)
+    again = updated(objective, state, {"slot": {"reward": torch.tensor(NAN)}})
+    assert again is state
+    assert "the state of the objective stays as it was: mean would not be finite" in caplog.text
