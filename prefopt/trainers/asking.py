@@ -82,22 +82,29 @@ def _now(work: Callable[[], Any], found: list[Any], most: int) -> Any:
 
 def _called(source: RewardSource, batch: Completions, call: Call) -> list[Any]:
     found: list[Any] = []
-    work = _work(source, batch, call.rows)
     try:
+        work = _work(source, batch, call.rows)
         answer = call_within(lambda: _now(work, found, len(call.rows) + 1), call.seconds)
     except RAISED as error:
+        _let_pass(error)
         return _kept(source, batch, call, error, list(found))
     return rows_of(source, answer, len(call.rows))
 
 
 async def _awaited(source: RewardSource, batch: Completions, call: Call) -> list[Any]:
     found: list[Any] = []
-    work = _work(source, batch, call.rows)
     try:
+        work = _work(source, batch, call.rows)
         answer = await within(settled(work(), found, len(call.rows) + 1), call.seconds)
     except Exception as error:
         return _kept(source, batch, call, error, list(found))
     return rows_of(source, answer, len(call.rows))
+
+
+def _let_pass(error: BaseException) -> None:
+    """Raise what is no source's doing: a stop signal, which is a SystemExit of another class than ``sys.exit`` raises."""
+    if isinstance(error, SystemExit) and type(error) is not SystemExit:
+        raise error
 
 
 def _kept(source: RewardSource, batch: Completions, call: Call, error: BaseException, found: list[Any]) -> list[Any]:
@@ -123,10 +130,11 @@ def _culprit(source: RewardSource, batch: Completions, rows: Sequence[int]) -> t
     """Return the first row on which the source also fails alone; the first one where it fails on the batch only."""
     until = time.monotonic() + CULPRIT_SECONDS
     for index in rows:
-        work = _work(source, batch, [index])
         try:
+            work = _work(source, batch, [index])
             call_within(lambda work=work: _now(work, [], 2), max(until - time.monotonic(), 0.01))  # type: ignore[misc]
         except RAISED as error:
+            _let_pass(error)
             if failure_of(error) is None:
                 return index, "this example"
     return rows[0], "the batch as a whole, not on a row alone; its first example is"

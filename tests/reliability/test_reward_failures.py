@@ -268,6 +268,23 @@ def test_bugs_of_coroutines() -> None:
         ask(divides, coroutine)
 
 
+class Stop(SystemExit):
+    """As a stop signal raises it, wherever the main thread is."""
+
+
+def test_a_stop_signal_is_no_bug() -> None:
+    """It passes through a source that runs in the main thread, and no row is looked for."""
+    calls = []
+
+    def interrupted(prompts: Any, completions: Any) -> list[float]:
+        calls.append(1)
+        raise Stop(143)
+
+    with pytest.raises(Stop):
+        ask(interrupted)
+    assert len(calls) == 1
+
+
 def test_a_source_that_has_stopped() -> None:
     """It says so itself; no row is looked for."""
     calls = []
