@@ -21,8 +21,8 @@ class AlignOnlineArguments:
     rewards: list[dict[str, Any]] = field(
         metadata={
             "help": "list of {source: a reward model's folder, a verifier (unit_tests, math_answer, ...) or "
-            "file.py:function or address, name, weight, transform, columns, settings, may_abstain, role (reward, judge or "
-            "cost), timeout, deadline, retries, rows_per_call, row_wise, give_up_after}"
+            "file.py:function or server's address, name, weight, transform, columns, settings, may_abstain, role "
+            "(reward, judge or cost), timeout, deadline, retries, rows_per_call, row_wise, give_up_after}"
         }
     )
     eval_data: str | None = field(

@@ -102,7 +102,7 @@ async def _awaited(source: RewardSource, batch: Completions, call: Call) -> list
 
 
 def _let_pass(error: BaseException) -> None:
-    """Raise what is no source's doing: a stop signal, which is a SystemExit of another class than ``sys.exit`` raises."""
+    """Raise what is no source's doing: a stop signal, which is a SystemExit of another class than ``sys.exit``'s."""
     if isinstance(error, SystemExit) and type(error) is not SystemExit:
         raise error
 
