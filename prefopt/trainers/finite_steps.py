@@ -84,8 +84,12 @@ class SkipNonFiniteSteps(TrainerCallback, ExportableState):
         self.undecided = True
 
     def watch(self, batch: Any, sound: Tensor) -> None:
-        """Remember the batch of one pass; ``sound`` ``(N,)`` bool says on the device of which rows all is finite."""
-        self.seen[-1].parts.append((batch, sound.detach()))
+        """Remember the batch of one pass; ``sound`` ``(N,)`` bool says on the device of which rows all is finite.
+
+        A loss that is computed outside of a step is nobody's business.
+        """
+        if self.seen and self.seen[-1].loss is None:
+            self.seen[-1].parts.append((batch, sound.detach()))
 
     def observe(self, loss: Tensor, batch: Any) -> None:
         """Remember the micro-batch's loss, and itself where no pass of it was watched."""
