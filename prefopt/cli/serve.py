@@ -48,8 +48,8 @@ def run(argv: list[str]) -> int:
         print(f"Serving {service.name} on {address_of(taken)} ({facts})", flush=True)
 
     serve(app, taken, settings.request_timeout, announce)
-    if service.batcher.alive:
-        print("Stopped; a forward pass that does not end was given up.", flush=True)
+    if service.busy:
+        print("Stopped; work that does not end was given up.", flush=True)
         # Its thread runs no Python, so that nothing else ends it.
         os._exit(0)
     print("Stopped.", flush=True)

@@ -22,6 +22,7 @@ from reward_models import RewardModel
 from reward_models.formatting import Encoded
 from reward_models.serving import ScoringService, bind, create_app
 from reward_models.serving.server import Server, address_of, build_server
+from reward_models.serving.tokenising import TextEncoder
 from scripts.faults import serving as faults
 from tests.reward_models.serving.server import Held, call, running, service_of, tiny_reward_model, together, wait_until
 
@@ -219,6 +220,32 @@ def test_a_pass_that_hangs(model: RewardModel) -> None:
         assert call(f"{url}/score", PAIR).status == 200
 
 
+def test_a_text_that_takes_long_to_tokenise(model: RewardModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request of 40,000 letters is held in the tokeniser: small ones are scored meanwhile. A second large one waits
+    for the first, and gets its 503."""
+    held = threading.Event()
+    encode = TextEncoder.__call__
+
+    def slow(self: TextEncoder, texts: Any, truncate: bool) -> Any:
+        if len(texts[0].completion) > 1000:
+            assert held.wait(20)
+        return encode(self, texts, truncate)
+
+    monkeypatch.setattr(TextEncoder, "__call__", slow)
+    large = {"prompts": ["a"], "completions": ["b" * 40_000]}
+    with running(service_of(model, request_timeout=1.0)) as url:
+        found: list[Any] = []
+        clients = [threading.Thread(target=lambda: found.append(call(f"{url}/score", large))) for _ in range(2)]
+        for client in clients:
+            client.start()
+        assert call(f"{url}/score", PAIR).status == 200
+        for client in clients:
+            client.join()
+        assert [(one.status, one.body["error"]["type"]) for one in found] == [(503, "timeout")] * 2
+        held.set()
+        assert call(f"{url}/score", large).status == 200
+
+
 def test_an_unforeseen_error(model: RewardModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Status 500 as JSON, and nothing of the server's inside."""
     service = service_of(model)
@@ -304,6 +331,6 @@ def test_the_command_ends_when_a_pass_does_not(model: RewardModel, tmp_path: Pat
         url = next(word for word in process.stdout.readline().split() if word.startswith("http"))
         assert call(f"{url}/score", PAIR).status == 503
         output, _ = process.communicate(timeout=20)
-        assert (process.returncode, output) == (0, "Stopped; a forward pass that does not end was given up.\n")
+        assert (process.returncode, output) == (0, "Stopped; work that does not end was given up.\n")
     finally:
         process.kill()

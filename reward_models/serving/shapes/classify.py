@@ -22,7 +22,7 @@ import uuid
 from typing import Any
 
 from reward_models.serving.errors import bad_field, unknown_model
-from reward_models.serving.service import ScoringService, Wanted
+from reward_models.serving.service import ScoringService
 from reward_models.serving.shapes.fields import (
     Body,
     finite_scores,
@@ -33,6 +33,7 @@ from reward_models.serving.shapes.fields import (
     without_start,
 )
 from reward_models.serving.shapes.openrlhf import sigmoid
+from reward_models.serving.tokenising import Wanted
 
 
 class ClassifyRequest(Body):

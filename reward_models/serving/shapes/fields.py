@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from reward_models.formatting import Formatter, Text
 from reward_models.serving.errors import bad_field, unscored
-from reward_models.serving.service import Scored, Wanted
+from reward_models.serving.service import Scored
+from reward_models.serving.tokenising import Wanted
 
 
 class Body(BaseModel):

@@ -20,8 +20,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from reward_models.serving.errors import bad_field
-from reward_models.serving.service import ScoringService, Wanted
+from reward_models.serving.service import ScoringService
 from reward_models.serving.shapes.fields import Body, finite_scores, text_of, without_start
+from reward_models.serving.tokenising import Wanted
 
 NOT_FOUND = "prompt_not_found"
 TRUNCATED = "truncated"

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from reward_models.serving.errors import bad_field
-from reward_models.serving.service import ScoringService, Wanted
+from reward_models.serving.service import ScoringService
 from reward_models.serving.shapes.fields import Body, text_of, text_or_messages
+from reward_models.serving.tokenising import Wanted
 
 
 class ScoreRequest(Body):
