@@ -63,7 +63,9 @@ class OnlineCheckpoints(HookedGRPOTrainer):
         self.objective_state, self.statistics = then.state, then.statistics
         self.prepare_reads_logps = then.reads_logps
         self.scorer.limit.seen.extend((rows, list(counts)) for rows, counts in then.unscored)
-        self.restore_buffer(then.micro_step, then.buffer)
+        # Another number of processes goes with another number of micro-batches a step.
+        anew = self.state.global_step * self.args.gradient_accumulation_steps
+        self.restore_buffer(then.micro_step if then.of_as_many else anew, then.buffer)
 
     def create_model_card(self, model_name: str | None = None, *args: Any, **kwargs: Any) -> None:
         """Write the page of the policy; TRL's would name a method that was not used."""

@@ -47,7 +47,9 @@ def pair_order(args: TrainingArguments, data: PairRows, share: bool) -> Sampler[
     together = args.train_batch_size * args.world_size
     multiple = together if args.world_size > 1 else 1
     if args.train_sampling_strategy == "group_by_length":
-        return LengthBuckets([length(row, share) for row in data.rows], together, multiple, seed)
+        # The rows of an optimiser step, however many micro-batches and processes they are divided among.
+        step = together * args.gradient_accumulation_steps
+        return LengthBuckets([length(row, share) for row in data.rows], step, multiple, seed)
     if args.train_sampling_strategy == "random":
         return EpochShuffle(len(data), multiple, seed)
     return None

@@ -35,6 +35,7 @@ class Progress:
         buffer: generated micro-batches not used up yet, or None.
         unscored: what `UnscoredLimit` has seen.
         reads_logps: whether the behaviour log-probabilities are read, once that is known.
+        of_as_many: the run that wrote it had as many processes.
     """
 
     micro_step: int
@@ -43,6 +44,7 @@ class Progress:
     buffer: list[dict[str, Any]] | None = None
     unscored: Sequence[tuple[int, Sequence[int]]] = ()
     reads_logps: bool | None = None
+    of_as_many: bool = True
 
 
 def save(progress: Progress, folder: Path, process: int, processes: int, recipe: str) -> None:
@@ -94,7 +96,7 @@ def load(folder: Path, process: int, processes: int, initial: State, device: tor
     rest = ([(int(rows), list(counts)) for rows, counts in about["unscored"]], about.get("reads_logps"))
     if about["processes"] != processes:
         logger.warning("%s was written by %d processes: rollouts are generated anew", folder, about["processes"])
-        return Progress(about["micro_step"], state, statistics, None, *rest)
+        return Progress(about["micro_step"], state, statistics, None, *rest, of_as_many=False)
     return Progress(about["micro_step"], state, statistics, _read_buffer(about["buffer"], tensors, device), *rest)
 
 

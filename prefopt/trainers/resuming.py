@@ -68,14 +68,17 @@ class ResumesMixin(RenamedWeightsMixin):
         trainer: Any = self
         # Where nothing is left to do, nobody else reads them, and an evaluation afterwards may sample.
         trainer._load_rng_state(str(folder))
-        file = _to_read(folder, trainer.args.process_index)
+        own = folder / f"{NAME}_{trainer.args.process_index}.json"
+        # Where there are more processes than then, those of now begin with the loss of the first, and no sums.
+        file = own if own.is_file() else folder / f"{NAME}_0.json"
         if file.is_file():
             about = json.loads(file.read_text(encoding="utf-8"))
             trainer._tr_loss = torch.full_like(trainer._tr_loss, about["loss"])
             # Those losses are in the next line, and not in the mean over the steps of this call.
             trainer._total_loss_scalar = -about["loss"]
             trainer._globalstep_last_logged = about["last_line"]
-            self.take_figures(load_file(file.with_suffix(".safetensors")), about["figures"])
+        if own.is_file():
+            self.take_figures(load_file(own.with_suffix(".safetensors")), about["figures"])
         trainer.control.should_training_stop |= _had_ended(trainer)
 
     def _load_callback_state(self) -> None:
@@ -114,12 +117,6 @@ class ResumesMixin(RenamedWeightsMixin):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
         self._resumed_from = None if checkpoint is None else Path(checkpoint)
-
-
-def _to_read(folder: Path, process: int) -> Path:
-    """Return the file of a process, or of the first one where there were fewer processes."""
-    own = folder / f"{NAME}_{process}.json"
-    return own if own.is_file() else folder / f"{NAME}_0.json"
 
 
 def _restore(callbacks: list[Any], saved: dict[str, Any]) -> None:

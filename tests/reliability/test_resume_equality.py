@@ -93,7 +93,7 @@ def fast() -> Iterator[Case]:
 
 @pytest.mark.parametrize("case", list(fast()), ids=lambda case: case.name)
 def test_equal(case: Case, tmp_path: Path) -> None:
-    """Micro-batches, weights, moments, schedule, states, random numbers, counts of callbacks, and every logged figure."""
+    """Micro-batches, weights, moments, schedule, states, random numbers, callbacks and every logged figure."""
     assert [differing for _, differing in tried([case], tmp_path)] == [[]]
 
 

@@ -125,7 +125,6 @@ def everything(ran: Ran) -> dict[str, Any]:
         "random": ran.random,
         "trainer": {name: getattr(trainer.state, name) for name in STATE},
         "log": [_timeless(line) for line in trainer.state.log_history if "train_runtime" not in line],
-        "guard": {name: getattr(trainer.finite_steps, name) for name in ("skipped", "consecutive")},
         "callbacks": [one.state() for one in trainer.callback_handler.callbacks if isinstance(one, ExportableState)],
     }
     if hasattr(trainer, "objective_state"):

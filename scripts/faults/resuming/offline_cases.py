@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from transformers import AutoModelForCausalLM
 
 from prefopt import recipes
 from prefopt.trainers.adapters import AdapterArguments, wrap
 from prefopt.trainers.offline import OfflineConfig, offline_objective, rows_of, trainer_of
 from prefopt.trainers.response_tokens import add_tokens, make_room
 from scripts.faults.resuming.equality import Case
+from scripts.faults.resuming.experts import tiny_experts
 from tests.tiny import save_tiny, tiny_llama, tiny_tokenizer
 
 ROWS, BATCH = 10, 2
@@ -33,6 +35,7 @@ SETTINGS: dict[str, Mapping[str, Any]] = {
 """Recipe -> settings with which its states, heads or copies move within a few steps; the others have none of these."""
 MORE: dict[str, Mapping[str, Any]] = {
     "awr, with a critic": {"recipe": "conditional_pretraining", "recipe_settings": {"objective": "awr"}},
+    "mixture of experts": {"recipe": "dpo", "experts": True},
     "rwr": {"recipe": "conditional_pretraining", "recipe_settings": {"objective": "rwr"}},
     "aot and bco_pair": {"recipe": [{"recipe": "aot", "weight": 0.7}, {"recipe": "bco_pair", "weight": 0.3}, "cpo"]},
     "bco, prompts matched": {"recipe": "bco", "recipe_settings": {"match_prompts": True}},
@@ -95,11 +98,12 @@ def rows(objective: Any, weighted: bool) -> Any:
     )
 
 
-def trainer(folder: Path, lora: bool = False, **more: Any) -> Any:
+def trainer(folder: Path, lora: bool = False, experts: bool = False, **more: Any) -> Any:
     """Return a trainer that saves at each step and logs at every third; the policy starts beside its reference."""
     base = folder.parent / "base"
     if not base.is_dir():
-        save_tiny(base, tiny_llama(layers=1, hidden=16, positions=1024), tiny_tokenizer())
+        start = tiny_experts() if experts else tiny_llama(layers=1, hidden=16, positions=1024)
+        save_tiny(base, start, tiny_tokenizer())
     config = OfflineConfig(
         **{
             "output_dir": str(folder), "learning_rate": 1e-2, "per_device_train_batch_size": BATCH, "max_steps": 8,
@@ -108,7 +112,7 @@ def trainer(folder: Path, lora: bool = False, **more: Any) -> Any:
         }
     )  # fmt: skip
     objective, tokenizer = offline_objective(config), tiny_tokenizer()
-    policy = type(tiny_llama()).from_pretrained(base)
+    policy = AutoModelForCausalLM.from_pretrained(base)
     banned = add_tokens(tokenizer, objective, lora)
     data = rows(objective, config.sample_weights)
     found = rows_of(data, config, objective, tokenizer, policy.config, "training data")
@@ -120,4 +124,5 @@ def trainer(folder: Path, lora: bool = False, **more: Any) -> Any:
         adapter = AdapterArguments(use_peft=True, lora_r=2, lora_dropout=0.1)
         policy = wrap(policy, adapter, task_type="CAUSAL_LM")
     kind = trainer_of(objective)
-    return kind(policy, config, objective, found, None, tokenizer, fresh_adapter=lora)
+    held_out = found if config.eval_strategy != "no" else None
+    return kind(policy, config, objective, found, held_out, tokenizer, fresh_adapter=lora)

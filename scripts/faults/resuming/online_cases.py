@@ -16,6 +16,7 @@ from prefopt import recipes
 from prefopt.online.turnwise import TurnwiseObjective
 from prefopt.trainers.online import OnlineConfig, OnlineTrainer
 from scripts.faults.resuming.equality import Case
+from scripts.faults.resuming.experts import tiny_experts
 from tests.tiny import tiny_llama, tiny_tokenizer
 from tests.trainers.online.test_every_recipe import ENGINE, EXPERTS, USER_FILE, settings_of
 
@@ -55,7 +56,7 @@ def product_of_recipes() -> Iterator[Case]:
         moved = name in MOVING or bool(recipes.build(name).init_state())
         ways = product((1, 2, 4), (1, 2), (1, 2, 3)) if moved else ((2, 1, 1), (4, 2, 2))
         for steps, passes, together in ways:
-            if not (turnwise(name) and (steps % together or name not in MOVING and passes > 1)):
+            if not (turnwise(name) and (steps % together or (name not in MOVING and passes > 1))):
                 yield from (of(name, step, steps, passes, together) for step in SAVE_AT)
 
 
@@ -117,20 +118,6 @@ def engine(prompts: list[Any], trainer: Any) -> dict[str, Any]:
     }
 
 
-def experts() -> Any:
-    """Return a mixture of two experts."""
-    from transformers import MixtralConfig, MixtralForCausalLM
-
-    torch.manual_seed(0)
-    return MixtralForCausalLM(
-        MixtralConfig(
-            vocab_size=263, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_local_experts=4,
-            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512, num_experts_per_tok=2,
-            pad_token_id=0, eos_token_id=2, bos_token_id=1,
-        )
-    )  # fmt: skip
-
-
 def trainer(folder: Path, name: str, **more: Any) -> Any:
     """Return a trainer that samples, saves at each step and logs at every third."""
     file = folder.parent / "own.py"
@@ -156,7 +143,7 @@ def trainer(folder: Path, name: str, **more: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return OnlineTrainer(
-            experts() if needs & EXPERTS else tiny_llama(layers=1, hidden=16),
+            tiny_experts() if needs & EXPERTS else tiny_llama(layers=1, hidden=16),
             sources,
             OnlineConfig(**settings),
             rows(),

@@ -65,11 +65,11 @@ def lacking() -> list[str]:
     return sorted(set(recipes.names("reward")) - SETTINGS.keys() - NOT_TRAINED)
 
 
-def rows(loss: str) -> Dataset:
+def rows(loss: str, count: int = ROWS) -> Dataset:
     """Return short rows of any length with what the loss reads."""
     draw = random.Random(0)
     found = []
-    for i in range(ROWS):
+    for i in range(count):
         prompt = "".join(draw.choices("abc", k=draw.randint(2, 9)))
         chosen, rejected = prompt[0] + "x" * draw.randint(1, 12), "y" * draw.randint(1, 12)
         row: dict[str, Any] = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
@@ -87,7 +87,9 @@ def rows(loss: str) -> Dataset:
     return Dataset.from_list(found)
 
 
-def trainer(folder: Path, loss: str, lora: bool = False, heads: tuple[str, ...] = ("score",), **more: Any) -> Any:
+def trainer(
+    folder: Path, loss: str, lora: bool = False, heads: tuple[str, ...] = ("score",), count: int = ROWS, **more: Any
+) -> Any:
     """Return a trainer that saves at each step and logs at every third."""
     settings: dict[str, Any] = {
         "loss": loss, "learning_rate": 1e-2, "per_device_train_batch_size": BATCH, "max_steps": 9, "seed": 3,
@@ -102,6 +104,6 @@ def trainer(folder: Path, loss: str, lora: bool = False, heads: tuple[str, ...] 
         layer.self_attn.attention_dropout = 0.1
     if lora:
         add_adapter(model, AdapterArguments(use_peft=True, lora_r=2, lora_dropout=0.1))
-    data = rows(HEADS if len(heads) > 1 else loss)
+    data = rows(HEADS if len(heads) > 1 else loss, count)
     evaluated = more.get("eval_strategy", "no") != "no"
     return RewardTrainer(model, RewardConfig(output_dir=str(folder), **settings), data, data if evaluated else None)
