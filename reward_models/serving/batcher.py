@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from reward_models.formatting import Encoded
 from reward_models.model import RewardModel
 from reward_models.serving.errors import no_scores_here, queue_full, stopping, too_many_texts
 from reward_models.serving.jobs import Counts, Entry, Job, Outcome
+from reward_models.serving.line import Line
 from reward_models.serving.settings import ServingSettings
 
 logger = logging.getLogger(__name__)
@@ -45,8 +45,7 @@ class MicroBatcher:
         self.counts = Counts()
         self.failures_in_a_row = 0
         self._changed = threading.Condition()
-        self._waiting: deque[Job] = deque()
-        self._waiting_tokens = 0
+        self._waiting = Line()
         self._admitted = 0
         self._closed = False
         self._seconds = 0.0
@@ -105,8 +104,7 @@ class MicroBatcher:
         job = Job(rows, [None for _ in rows], len(rows))
         with self._changed:
             self._check_open()
-            self._waiting.append(job)
-            self._waiting_tokens += job.waiting
+            self._waiting.add(job)
             self.counts.texts += len(rows)
             self._changed.notify()
         return job.future
@@ -143,8 +141,7 @@ class MicroBatcher:
             # Whatever ends this thread, nobody waits for it.
             with self._changed:
                 self._closed = True
-                left = [*(entries or ()), *(Entry(job, row) for job in self._waiting for row in range(len(job.rows)))]
-                self._waiting.clear()
+                left = [*(entries or ()), *self._waiting.clear()]
             self._settle(left, RuntimeError("the scoring thread has ended"))
 
     @staticmethod
@@ -159,24 +156,10 @@ class MicroBatcher:
                 self._changed.wait()
             if not self._waiting:
                 return None
-            until = self._waiting[0].arrived + self.settings.max_wait_ms / 1000
-            while not self._closed and self._waiting_tokens < budget and (left := until - monotonic()) > 0:
+            until = self._waiting.since + self.settings.max_wait_ms / 1000
+            while not self._closed and self._waiting.tokens < budget and (left := until - monotonic()) > 0:
                 self._changed.wait(left)
-            taken: list[Entry] = []
-            tokens, enough = 0, min(PASSES * budget, max(LEAST_TURN, self._speed * TURN_SECONDS))
-            while self._waiting and tokens < enough:
-                job = self._waiting.popleft()
-                if job.future.done():
-                    self._waiting_tokens -= job.waiting
-                    continue
-                entry = Entry(job, job.taken)
-                job.taken += 1
-                self._waiting_tokens -= entry.tokens
-                tokens += entry.tokens
-                taken.append(entry)
-                if job.taken < len(job.rows):
-                    self._waiting.append(job)
-            return taken
+            return self._waiting.take(min(PASSES * budget, max(LEAST_TURN, self._speed * TURN_SECONDS)))
 
     def _score(self, entries: list[Entry]) -> None:
         equal: dict[tuple[int, ...], list[Entry]] = {}
