@@ -21,6 +21,8 @@ Numbered = tuple[int, Any]
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 DEEPEST = 100
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, OverflowError, MemoryError)
+"""What a damaged Parquet file raises beside Arrow's own errors, such as text that is no UTF-8."""
 STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 BRACKETS = re.compile(rb"[\[\]{}]")
 
@@ -159,7 +161,7 @@ def read_parquet(path: Path, file: IO[bytes]) -> Iterator[Numbered]:
         table = pyarrow.parquet.ParquetFile(io.BytesIO(file.read()) if path.suffix == ".gz" else file)
         batches = (batch.to_pylist() for batch in table.iter_batches(batch_size=1000))
         yield from enumerate((row for batch in batches for row in batch), start=1)
-    except (pyarrow.ArrowInvalid, OSError) as error:
+    except (pyarrow.ArrowException, *UNREADABLE) as error:
         if isinstance(error, (gzip.BadGzipFile, FileNotFoundError)):
             raise
         raise DataError(f"{path}: no Parquet file that can be read ({error})") from error

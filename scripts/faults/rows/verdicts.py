@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+
 from prefopt.errors import UserError
 from prefopt.trainers.judged_tokens import load_judged
 from prefopt.trainers.offline_config import OfflineConfig
@@ -58,16 +60,21 @@ def by_check(path: Path, options: Mapping[str, Any] | None = None, folder: Path 
 
 def by_loader(path: Path, kind: str, options: Mapping[str, Any] | None = None) -> Verdict:
     """What the loader of a kind of data makes of it, bad rows set apart."""
+    return read_by_loader(path, kind, options)[0]
+
+
+def read_by_loader(path: Path, kind: str, options: Mapping[str, Any] | None = None) -> tuple[Verdict, Dataset | None]:
+    """The same, with the rows; None where the file is refused."""
     limits = {"tokenizer": Letters(), **options} if options else {}
     quarantine = path.parent / f"loader_{QUARANTINE}"
     try:
-        _, report = load_with_report(
+        rows, report = load_with_report(
             path, kind, on_bad_row="quarantine", quarantine_path=quarantine, max_bad_fraction=1.0, **limits
         )
     except DataError as error:
-        return Verdict(str(error))
+        return Verdict(str(error)), None
     written = read_quarantine(quarantine) if report.quarantine else []
-    return Verdict(None, report.used, _rows(written), report.warnings)
+    return Verdict(None, report.used, _rows(written), report.warnings), rows
 
 
 def by_trainer(path: Path, kind: str) -> str | None:
