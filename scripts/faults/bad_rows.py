@@ -7,6 +7,7 @@ what is read of the good rows must be what is read of them without the bad one.
 from __future__ import annotations
 
 import gzip
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import datasets
 
 from scripts.faults.figure import Figure
 from scripts.faults.rows.corpus import PLACE, Case, corpus, damaged, good_rows
@@ -133,6 +136,9 @@ def damaged_files(work: Path, seed: int, rounds: int) -> Iterator[tuple[bool, in
 
 def inject(seed: int) -> list[Figure]:
     """Damage everything, and count."""
+    # One warning a file, of thousands, says nothing.
+    logging.getLogger("reward_models").setLevel(logging.ERROR)
+    datasets.disable_progress_bars()
     figures = []
     with TemporaryDirectory(prefix="prefopt-rows-") as place:
         work = Path(place)

@@ -32,9 +32,8 @@ JSON = st.recursive(
     max_leaves=12,
 )
 WORDS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1).filter(str.strip)
-BAD = [
-    case for case in corpus() if case.like == "pairs" and case.expect in ("empty_prompt", "wrong_type", "not_finite")
-]
+CHANGED = ("empty_prompt", "wrong_type", "not_finite")
+BAD = [case for case in corpus() if case.like == "pairs" and case.change and case.expect in CHANGED]
 ROWS = st.builds(
     lambda number, prompt, kind: {
         "prompt": f"{number} {prompt}",
