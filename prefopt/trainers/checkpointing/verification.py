@@ -62,6 +62,8 @@ def verify(folder: Path) -> Verdict:
     # A clock ticks some milliseconds: a file that was changed just now may be changed again at the same time.
     if all(changed < now - SETTLED for _, _, changed, _ in signature):
         _found[folder.absolute()] = (signature, verdict)
+        for removed in [place for place in _found if not place.is_dir()]:
+            del _found[removed]
     return verdict
 
 
