@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_callback import ExportableState
 
+from prefopt.trainers.fixed_weights import check_fixed_weights, fixed_weights
 from prefopt.trainers.renamed_weights import RenamedWeightsMixin
 
 NAME = "open_figures"
@@ -48,6 +49,7 @@ class ResumesMixin(RenamedWeightsMixin):
 
     save_is_due = epoch_is_over = False
     _resumed_from: Path | None = None
+    _fixed: Mapping[str, str] | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -73,6 +75,7 @@ class ResumesMixin(RenamedWeightsMixin):
         file = own if own.is_file() else folder / f"{NAME}_0.json"
         if file.is_file():
             about = json.loads(file.read_text(encoding="utf-8"))
+            check_fixed_weights(about.get("fixed_weights", {}), trainer)
             trainer._tr_loss = torch.full_like(trainer._tr_loss, about["loss"])
             # Those losses are in the next line, and not in the mean over the steps of this call.
             trainer._total_loss_scalar = -about["loss"]
@@ -108,7 +111,12 @@ class ResumesMixin(RenamedWeightsMixin):
         super()._save_rng_state(output_dir)  # type: ignore[misc]
         trainer: Any = self
         tensors, figures = self.open_figures()
-        about = {"loss": float(trainer._tr_loss), "last_line": trainer._globalstep_last_logged, "figures": figures}
+        if self._fixed is None:
+            self._fixed = fixed_weights(trainer)
+        about = {
+            "loss": float(trainer._tr_loss), "last_line": trainer._globalstep_last_logged, "figures": figures,
+            "fixed_weights": self._fixed,
+        }  # fmt: skip
         file = Path(output_dir) / f"{NAME}_{trainer.args.process_index}.json"
         # Some tensors share memory, which safetensors refuses.
         save_file({name: one.detach().cpu().clone() for name, one in tensors.items()}, file.with_suffix(".safetensors"))

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from transformers import EarlyStoppingCallback
 
+from prefopt.errors import UserError
+from prefopt.trainers.checkpointing.manifest import hash_of
 from prefopt.trainers.guards import NonFiniteError
 from prefopt.trainers.history import read_history
 from scripts.faults.resuming import offline_cases as offline
@@ -172,6 +174,36 @@ def test_weights_come_from_the_checkpoint(lora: bool, tmp_path: Path) -> None:
     assert differences(whole, again, 3) == []
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: MAKE["offline"](folder), "the reference, which is the model that the run began with"),
+        (lambda folder: online.trainer(folder, "grpo, reference"), "the reference, which is"),
+        (lambda folder: MAKE["offline"](folder, recipe="simpo", lora=True), "the model under the adapter, has other"),
+    ],
+    ids=["offline", "online", "adapter"],
+)
+def test_weights_that_no_checkpoint_holds(make: Callable[[Path], Any], said: str, tmp_path: Path) -> None:
+    """A reference or an adapter's base that is not that of the run is refused before the first step."""
+
+    def moved(folder: Path) -> Any:
+        found = make(folder)
+        model = found.model if found.reference is None else found.reference.model
+        with torch.no_grad():
+            next(one for one in model.parameters() if not one.requires_grad)[0] += 0.1
+        return found
+
+    run(lambda folder: _stopping(make(folder)), tmp_path / "whole")
+    with pytest.raises(UserError, match=said):
+        resume(moved, tmp_path / "whole", tmp_path / "again", 1)
+
+
+def _stopping(trainer: Any) -> Any:
+    """Return a trainer that makes one step."""
+    trainer.args.max_steps = 1
+    return trainer
+
+
 def test_experts_come_from_the_checkpoint(tmp_path: Path) -> None:
     """A mixture of experts is written under other names than it is held: none of its weights is that of the start."""
     whole, again = both(lambda folder: offline.trainer(folder, recipe="dpo", experts=True), tmp_path, 5)
@@ -194,3 +226,9 @@ def test_saving_changes_nothing(kind: str, tmp_path: Path) -> None:
     one = run(MAKE[kind], tmp_path / "saved")
     other = run(lambda folder: MAKE[kind](folder, save_strategy="no"), tmp_path / "plain")
     assert differences(one, other, 0) == []
+
+
+def test_a_state_of_one_element() -> None:
+    """What is cut out of a longer tensor has its stride, and the same bytes as a tensor of its own."""
+    cut = torch.arange(10).as_strided((1,), (5,))
+    assert hash_of({"count": cut}) == hash_of({"count": torch.zeros(1, dtype=torch.int64)})

@@ -107,7 +107,8 @@ def hash_of(state: Mapping[str, Tensor]) -> str:
     """Return a SHA-256 of tensors with their names; "" of none."""
     digest = hashlib.sha256()
     for name in sorted(state):
-        value = state[name].detach().cpu().contiguous()
+        # A copy: one element is contiguous whatever its stride, and could not be seen as bytes.
+        value = state[name].detach().cpu().clone(memory_format=torch.contiguous_format)
         digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest() if state else ""

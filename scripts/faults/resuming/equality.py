@@ -149,7 +149,7 @@ def digest(batch: Any) -> str:
         found.update(name.encode())
         if isinstance(value, Tensor):
             found.update(f"{value.dtype}{tuple(value.shape)}".encode())
-            found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            found.update(_bits(value).numpy().tobytes())
         else:
             found.update(repr(value).encode())
     return found.hexdigest()
@@ -201,5 +201,6 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _bits(value: Tensor) -> Tensor:
-    """A NaN equals itself."""
-    return value.detach().cpu().contiguous().flatten().view(torch.uint8)
+    """Return the bytes of a tensor, in which a NaN equals itself."""
+    # A copy, since one element is contiguous whatever its stride, and not seen as bytes then.
+    return value.detach().cpu().clone(memory_format=torch.contiguous_format).flatten().view(torch.uint8)
