@@ -26,7 +26,7 @@ def test_output_keys(tmp_path: Path) -> None:
     rows = [dict(prompts()[i // 4]) for i in range(8)]
     batch = run._generate_and_score_completions(rows)
     assert set(batch) >= trl_hooks.OUTPUT_KEYS
-    ours = {"weights", "penalty_weights", "group", "rewards", "row_names"}
+    ours = {"weights", "penalty_weights", "sound", "group", "rewards", "row_names"}
     assert set(batch) - trl_hooks.OUTPUT_KEYS - {"sampling_per_token_logps"} == ours
     assert batch["advantages"].shape == batch["completion_ids"].shape == batch["weights"].shape
     assert batch["group"].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
