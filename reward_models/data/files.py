@@ -95,8 +95,8 @@ def _parsed(path: Path, number: int, line: bytes) -> Any:
         text = line.decode("utf-8")
         check_depth(line)
         return json.loads(text, object_pairs_hook=unique_keys)
-    except RowFault as fault:
-        return bad_row(str(path), number, line.decode("utf-8"), fault)
+    except RowFault as found:
+        return bad_row(str(path), number, line.decode("utf-8"), found)
     except UnicodeDecodeError as error:
         fault = RowFault("invalid_unicode", "line", f"byte {error.start} is no UTF-8")
         return bad_row(str(path), number, line.decode("utf-8", "backslashreplace"), fault)

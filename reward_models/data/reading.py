@@ -107,7 +107,7 @@ def with_subset(rows: Iterable[GoodRow]) -> Iterator[GoodRow]:
         name = Path(row.source).name.split(".")[0]
         examples = [
             example
-            if example.attributes.get("subset") is not None
+            if isinstance(example, Kept) or example.attributes.get("subset") is not None
             else replace(example, attributes={**example.attributes, "subset": name})
             for example in row.examples
         ]

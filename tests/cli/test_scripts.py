@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.test_house_rules import requirements
@@ -70,6 +73,26 @@ def test_constraints_hold_the_versions_that_are_tested() -> None:
     pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
     names = {canonicalize_name(requirement.name) for requirement in requirements()}
     assert names - {canonicalize_name(name) for name in pinned} == set()
+
+
+def test_constraints_hold_what_comes_along() -> None:
+    """What the requirements require in turn, as far as it is installed here, is pinned at the version that ran."""
+    lines = (ROOT / "scripts" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {canonicalize_name(name): version for name, version in (one.split("==") for one in lines if one[0] != "#")}
+    waiting, seen = [(requirement.name, requirement.extras) for requirement in requirements()], set()
+    while waiting:
+        name, extras = waiting.pop()
+        if (name := canonicalize_name(name)) in seen or name in ("prefopt", "setuptools"):
+            continue  # setuptools is what builds packages, and comes with the interpreter's environment.
+        seen.add(name)
+        with suppress(importlib.metadata.PackageNotFoundError):
+            version = importlib.metadata.version(name).partition("+")[0]
+            assert pinned.get(name) == version, f"{name} {version} is installed, and {pinned.get(name)} is pinned"
+            for line in importlib.metadata.requires(name) or []:
+                wanted = Requirement(line)
+                if wanted.marker is None or any(wanted.marker.evaluate({"extra": extra}) for extra in {"", *extras}):
+                    waiting.append((wanted.name, wanted.extras))
+    assert len(seen) > 40
 
 
 def test_python_floor_is_the_same_everywhere() -> None:
