@@ -12,7 +12,10 @@ from torch import Tensor
 from transformers import EarlyStoppingCallback
 
 from prefopt.errors import UserError
+from prefopt.trainers.checkpointing.data_fingerprint import fingerprint
 from prefopt.trainers.checkpointing.manifest import hash_of
+from prefopt.trainers.checkpointing.promise import promise_at_resume
+from prefopt.trainers.checkpointing.verification import verify
 from prefopt.trainers.guards import NonFiniteError
 from prefopt.trainers.history import read_history
 from scripts.faults.resuming import offline_cases as offline
@@ -59,11 +62,15 @@ def test_a_resume_of_a_resume(kind: str, tmp_path: Path) -> None:
     assert differences(whole, again, 5) == []
 
 
-@pytest.mark.parametrize(("kind", "further"), [("reward", 0), ("offline", 0), ("offline", -1), ("online", -4)])
-def test_lines_and_evaluations_of_epochs(kind: str, further: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "further", "save"),
+    [("reward", 0, "steps"), ("offline", 0, "steps"), ("offline", 0, "epoch"), ("offline", -1, "steps"),
+     ("online", -4, "steps")],
+)  # fmt: skip
+def test_lines_and_evaluations_of_epochs(kind: str, further: int, save: str, tmp_path: Path) -> None:
     """A checkpoint of an epoch's last step holds the epoch's line and evaluation; one before it, the sums so far."""
     step = EPOCH[kind] + further
-    more = {"max_steps": 12} if kind == "online" else {}
+    more: dict[str, Any] = {"save_strategy": save, **({"max_steps": 12} if kind == "online" else {})}
     whole, again = both(lambda folder: MAKE[kind](folder, **AT_EPOCHS, **more), tmp_path, step)
     assert next(line["step"] for line in whole.trainer.state.log_history if "eval_loss" in line) == EPOCH[kind]
     assert differences(whole, again, step) == []
@@ -209,6 +216,33 @@ def test_experts_come_from_the_checkpoint(tmp_path: Path) -> None:
     whole, again = both(lambda folder: offline.trainer(folder, recipe="dpo", experts=True), tmp_path, 5)
     assert differences(whole, again, 5) == []
     assert [name for name in everything(whole) if "experts" in name]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"seed": 7}, "seed was 42 and is 7"),
+        ({"per_device_train_batch_size": 5}, "per_device_train_batch_size was 2 and is 5"),
+        ({"learning_rate": 1.0}, "learning_rate was 0.01 and is 1.0"),
+        ({"count": 9}, "other training data: 10 rows then, 9 now"),
+        ({}, ""),
+    ],
+    ids=["seed", "batch", "rate", "rows", "nothing"],
+)
+def test_what_breaks_the_promise_is_said(changed: dict[str, Any], said: str, one_step: Path, tmp_path: Path) -> None:
+    """The order or the number of the rows, the schedule: L3 with the reason; where nothing was changed, L1."""
+    trainer = MAKE["offline"](tmp_path / "again", max_steps=1, **changed)
+    promise = promise_at_resume(trainer.args, verify(one_step / "checkpoint-1"), fingerprint(trainer.train_dataset))
+    assert promise.level == (3 if said else 1)
+    assert said in str(promise)
+
+
+@pytest.fixture(scope="module")
+def one_step(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one step."""
+    folder = tmp_path_factory.mktemp("one") / "run"
+    run(lambda place: MAKE["offline"](place, max_steps=1), folder)
+    return folder
 
 
 def test_a_history_that_is_gone(tmp_path: Path) -> None:

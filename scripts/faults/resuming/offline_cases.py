@@ -45,6 +45,7 @@ MORE: dict[str, Mapping[str, Any]] = {
     "shuffled with dropout": {"recipe": "wpo", "train_sampling_strategy": "random", "disable_dropout": False},
     "moved adapter": {"recipe": "tr_dpo", "recipe_settings": {"share": 0.6, "every": 2}, "lora": True},
     "precomputed reference": {"recipe": "dpo", "precompute_reference": True},
+    "whole batches with dropout": {"recipe": "kto", "disable_dropout": False},
     "weighted rows": {"recipe": "dpo", "sample_weights": True},
 }
 """What can be set beside a recipe's name."""
@@ -66,22 +67,22 @@ def of(name: str, save_at: int, **more: Any) -> Case:
     return Case(f"offline {name}, {said}", lambda folder: trainer(folder, **settings), save_at)
 
 
-def rows(objective: Any, weighted: bool) -> Any:
+def rows(objective: Any, weighted: bool, count: int = ROWS) -> Any:
     """Return short ragged rows with everything that the objective reads."""
     if "token_scores" in objective.needs:
         return [
-            {"segments": [f"Good {i}. ", "bad" + "!" * (i % 3)], "scores": [0.0, 0.2 * (i % 5)]} for i in range(ROWS)
+            {"segments": [f"Good {i}. ", "bad" + "!" * (i % 3)], "scores": [0.0, 0.2 * (i % 5)]} for i in range(count)
         ]
     if "log_propensity" in objective.needs:
         return [
             {"prompt": f"Q{i}?", "completion": "Yes" + "!" * (i % 4), "reward": i % 2, "log_propensity": -4.0 - i % 4}
-            for i in range(ROWS)
+            for i in range(count)
         ]
     if objective.unpaired:
         return Dataset.from_list(
             [
                 {"prompt": f"Q{i // 2}?", "completion": f"As {i}." + " Yes." * (i % 4), "label": i % 3 != 0}
-                for i in range(ROWS)
+                for i in range(count)
             ]
         )
     return Dataset.from_list(
@@ -93,12 +94,12 @@ def rows(objective: Any, weighted: bool) -> Any:
                 "head": i % 2,
                 **({"sample_weight": 0.5 + i % 2} if weighted else {}),
             }
-            for i in range(ROWS)
+            for i in range(count)
         ]
     )
 
 
-def trainer(folder: Path, lora: bool = False, experts: bool = False, **more: Any) -> Any:
+def trainer(folder: Path, lora: bool = False, experts: bool = False, count: int = ROWS, **more: Any) -> Any:
     """Return a trainer that saves at each step and logs at every third; the policy starts beside its reference."""
     base = folder.parent / "base"
     if not base.is_dir():
@@ -114,7 +115,7 @@ def trainer(folder: Path, lora: bool = False, experts: bool = False, **more: Any
     objective, tokenizer = offline_objective(config), tiny_tokenizer()
     policy = AutoModelForCausalLM.from_pretrained(base)
     banned = add_tokens(tokenizer, objective, lora)
-    data = rows(objective, config.sample_weights)
+    data = rows(objective, config.sample_weights, count)
     found = rows_of(data, config, objective, tokenizer, policy.config, "training data")
     torch.manual_seed(config.seed)
     make_room(policy, tokenizer, banned)

@@ -199,7 +199,8 @@ def test_a_checkpoint_without_rollouts_is_continued_with_a_warning(
 ) -> None:
     """A checkpoint of another trainer has no rollouts: said, and generation goes on in phase, at micro-step 2 * 1."""
     run(tmp_path, max_steps=3, save_steps=2)
-    for path in (tmp_path / "checkpoint-2").glob("online_state_*"):
+    checkpoint = tmp_path / "checkpoint-2"
+    for path in (*checkpoint.glob("online_state_*"), checkpoint / "manifest.json", checkpoint / "training_args.json"):
         path.unlink()
     again = run(tmp_path, resume=True, max_steps=3, save_steps=9)
     assert "has no rollouts and no objective state" in caplog.text
