@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prefopt.trainers.completions import Completions, RewardSourceError, short
+from prefopt.trainers.completions import Completions, RewardSourceError, WrongRowsError, short
 from prefopt.trainers.reward_source import RewardSource
 from reward_models.failures import INFRASTRUCTURE, UNGRADABLE, Failure
 
@@ -39,23 +39,25 @@ def rows_of(source: RewardSource, answer: Any, count: int) -> list[Any]:
     """Return an answer as a list of ``count`` rows.
 
     Raises:
-        RewardSourceError: another number of them, or what has no rows or no order.
+        WrongRowsError: another number of them, or what has no rows or no order.
     """
     if isinstance(answer, Tensor) and answer.ndim:
         answer = answer.detach().cpu().unbind()
+    kind = f"a {type(answer).__name__}"
     if isinstance(answer, WITHOUT_ORDER):
-        raise RewardSourceError(
-            f"reward source '{source.label}' returned {short(answer)}, a {type(answer).__name__}; expected a list, one "
-            "score a completion in their order"
+        raise WrongRowsError(
+            f"reward source '{source.label}' returned {short(answer)}, {kind}; expected a list, one score a completion "
+            "in their order",
+            kind,
         )
     try:
         rows = list(answer)
     except TypeError:
-        raise RewardSourceError(f"reward source '{source.label}' returned {short(answer)}, expected a list") from None
+        message = f"reward source '{source.label}' returned {short(answer)}, expected a list"
+        raise WrongRowsError(message, kind) from None
     if len(rows) != count:
-        raise RewardSourceError(
-            f"reward source '{source.label}' returned {len(rows)} scores, expected {count}, one a completion"
-        )
+        message = f"reward source '{source.label}' returned {len(rows)} scores, expected {count}, one a completion"
+        raise WrongRowsError(message, str(len(rows)))
     return rows
 
 

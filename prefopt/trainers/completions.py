@@ -15,6 +15,14 @@ class RewardSourceError(UserError):
     """A reward source failed; the message shows the example."""
 
 
+class WrongRowsError(RewardSourceError):
+    """A source gave another number of rows than it was asked about, or what has no rows: ``got``, in words."""
+
+    def __init__(self, message: str, got: str) -> None:
+        super().__init__(message)
+        self.got = got
+
+
 @dataclass(frozen=True)
 class Completions:
     """A process's completions with everything that a source may read, row by row."""

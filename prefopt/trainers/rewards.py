@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,12 +11,14 @@ from torch import Tensor
 
 from prefopt.trainers.answers import Scores, scores_of
 from prefopt.trainers.asking import ask_all
-from prefopt.trainers.completions import Completions, RewardSourceError
+from prefopt.trainers.completions import Completions, RewardSourceError, WrongRowsError
 from prefopt.trainers.reward_source import RewardSource
 from reward_models.clock import CLOCK, Clock
 from reward_models.failures import Failure
 
-__all__ = ["Completions", "RewardSourceError", "answer_of", "score_all", "scores_and_failures"]
+logger = logging.getLogger(__name__)
+
+__all__ = ["Completions", "RewardSourceError", "WrongRowsError", "answer_of", "score_all", "scores_and_failures"]
 
 
 def score_all(sources: Sequence[RewardSource], batch: Completions) -> Tensor:
@@ -45,6 +48,13 @@ def answer_of(source: RewardSource, batch: Completions) -> list[Any]:
     """Return what a source says of each row, whatever it is; None for a failure.
 
     Raises:
-        RewardSourceError: the source has a bug, or gave a wrong number of answers.
+        RewardSourceError: the source has a bug. WrongRowsError: it gave a wrong number of answers.
     """
-    return [None if isinstance(one, Failure) else one for one in ask_all([source], batch)[0]]
+    rows = ask_all([source], batch)[0]
+    failures = [one for one in rows if isinstance(one, Failure)]
+    if failures:
+        last = f"{failures[-1].kind}: {failures[-1]}"
+        logger.warning(
+            "'%s' has no answer for %d of %d rows; the last: %s", source.label, len(failures), len(rows), last
+        )
+    return [None if isinstance(one, Failure) else one for one in rows]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.rewards import Completions, RewardSourceError, answer_of
+from prefopt.trainers.rewards import Completions, RewardSourceError, WrongRowsError, answer_of
 from reward_models.errors import DataError
 from reward_models.verifiable.pass_matrix import pass_matrix
 
@@ -55,11 +55,12 @@ def turn_ids(mask: Tensor) -> Tensor:
 
 
 def _answers(source: RewardSource, method: str, batch: Completions) -> list[Any]:
-    answer = answer_of(replace(source, call=getattr(source.call, method)), batch)
-    if not isinstance(answer, (list, tuple)) or len(answer) != len(batch):
-        got = f"{len(answer)} rows" if isinstance(answer, (list, tuple)) else f"a {type(answer).__name__}"
-        raise RewardSourceError(f"`{method}` of reward source '{source.label}' gave {got}, expected {len(batch)} rows")
-    return list(answer)
+    try:
+        return answer_of(replace(source, call=getattr(source.call, method)), batch)
+    except WrongRowsError as error:
+        got = f"{error.got} rows" if error.got.isdigit() else error.got
+        message = f"`{method}` of reward source '{source.label}' gave {got}, expected {len(batch)} rows"
+        raise RewardSourceError(message) from error
 
 
 def _matrix(source: RewardSource, rows: Sequence[Any]) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prefopt.batch import NEEDS
 from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.rewards import Completions, RewardSourceError, answer_of
+from prefopt.trainers.rewards import Completions, RewardSourceError, WrongRowsError, answer_of
 
 IDENTITIES = frozenset({"turn_states", "resampled_answers"})
 INTEGERS = (
@@ -56,12 +56,15 @@ class UserInput:
         Raises:
             RewardSourceError: the function failed, or what it gave has another shape or type.
         """
-        rows = batch.columns.get(self.column) if self.source is None else answer_of(self.source, batch)
-        if isinstance(rows, Tensor):
-            rows = rows.tolist()
-        if not isinstance(rows, (list, tuple)) or len(rows) != len(batch):
-            got = f"{len(rows)}" if isinstance(rows, (list, tuple)) else f"a {type(rows).__name__}"
-            raise RewardSourceError(f"inputs: '{self.name}' got {got}, expected {len(batch)} values, one a completion")
+        try:
+            rows = batch.columns.get(self.column) if self.source is None else answer_of(self.source, batch)
+        except WrongRowsError as error:
+            message = f"inputs: '{self.name}' got {error.got}, expected {len(batch)} values, one a completion"
+            raise RewardSourceError(message) from error
+        if rows is None:
+            raise RewardSourceError(
+                f"inputs: '{self.name}' reads the column '{self.column}', which the rows do not have"
+            )
         nested = [self._read(row, len(self._lists), batch, i) for i, row in enumerate(rows)]
         if "T" in self._lists:
             for i, (row, length) in enumerate(zip(nested, lengths, strict=True)):
