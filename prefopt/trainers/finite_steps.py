@@ -122,9 +122,10 @@ class SkipNonFiniteSteps(TrainerCallback, ExportableState):
         return norm
 
     def refuse(self, loss: Tensor, model: nn.Module, step: int) -> None:
-        """Raise ``NonFiniteError`` for a loss that must not be backwarded, on all ranks."""
-        if self._any_rank(~torch.isfinite(loss.detach()).all()):
-            self.seen[-1].loss = loss.detach()
+        """Raise ``NonFiniteError``, on all ranks, before a loss is backwarded that is not finite, or has such rows."""
+        now = MicroBatch(loss.detach(), self.seen[-1].parts if self.seen else [])
+        if self._any_rank(self._bad([now], torch.zeros(()))):
+            self.seen = [*self.seen[:-1], now]
             rows, page = self.report(self.accelerator, step, self.seen, model, torch.zeros(()))
             raise self.stopped(step, rows, page, model)
 

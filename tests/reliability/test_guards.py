@@ -212,6 +212,12 @@ def test_deepspeed_never_backwards_a_bad_loss(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteError, match=r"stopped at step 5: loss or gradient was not finite"):
         run.accelerator.backward(torch.tensor(NAN))
     assert run.steps == [2.0]
+    run = DeepSpeedRun(tmp_path)
+    run.finite_steps.begin()
+    run.finite_steps.watch({"row": [3, 8]}, torch.tensor([True, False]))
+    with pytest.raises(NonFiniteError, match="the last rows were row 8"):
+        run.accelerator.backward(torch.tensor(1.0))
+    assert run.steps == []
     run = DeepSpeedRun(tmp_path, norm=NAN)
     with pytest.raises(NonFiniteError, match="stopped at step 5"):
         run._get_grad_norm(run.model)
