@@ -12,6 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from prefopt.trainers.checkpointing import manifest
+from prefopt.trainers.checkpointing.foreign_code import code_in
 from prefopt.trainers.checkpointing.manifest import Manifest
 from reward_models.whole_files import WEIGHTS, files_of
 
@@ -134,6 +135,7 @@ def _without_manifest(folder: Path, named: int | None) -> Verdict:
         return Verdict(folder, step, (f"{STATE} is missing: this is no checkpoint, or part of one",))
     files = [file for file in files_of(folder) if file.stat().st_size == 0 or not _opens(file)]
     faults = _of_steps(folder, named, None) + [f"{file.name} is damaged" for file in files]
+    faults += code_in(folder)
     if not any(WEIGHTS.fullmatch(path.name) or SHARDED.fullmatch(path.name) for path in folder.iterdir()):
         faults.append("it has no weights")
     return Verdict(folder, step, tuple(faults))

@@ -16,6 +16,7 @@ from prefopt.trainers.reward import RewardConfig, train_reward
 from scripts.faults.canaries.outcome import Outcome, attempt
 from scripts.faults.canaries.plants import trap
 
+REFUSED = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "pytorch_model.bin", "scaler.pt")
 STATE = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "scaler.pt")
 QUIET: dict[str, Any] = {
     "use_cpu": True,
@@ -75,20 +76,20 @@ def cases(work: Path) -> Iterator[tuple[str, Run, Path, str, bool]]:
 def try_all(work: Path) -> list[Outcome]:
     """Replace one file of a checkpoint at a time, and go on from it.
 
-    The manifest is taken away: who plants a canary could sign it anew. What libraries refuse by an error of their own
-    counts as refused, since these files are theirs.
+    What shows that it is ours is taken away: it passes for one of plain transformers, whose hashes nobody knows.
     """
     found = []
     for number, (name, run, folder, file, zipped) in enumerate(cases(work)):
         room = work / f"case-{number}"
         shutil.copytree(folder, room)
         checkpoint = room / "checkpoint-1"
-        (checkpoint / "manifest.json").unlink(missing_ok=True)
+        for ours in ("manifest.json", "training_args.json"):
+            (checkpoint / ours).unlink(missing_ok=True)
         if file == "pytorch_model.bin":
             for weights in checkpoint.glob("*.safetensors"):
                 weights.unlink()
         trap(checkpoint / file, room / "canary", zipped)
         resume = lambda run=run, room=room, checkpoint=checkpoint: run(room, str(checkpoint))  # type: ignore[misc] # noqa: E731
-        found.append(attempt(name, resume, room / "canary", False, (Exception,)))
+        found.append(attempt(name, resume, room / "canary", file in REFUSED))
         shutil.rmtree(room)
     return found
