@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 
 from reward_models.errors import ModelError
 from reward_models.process import Trunk
+from reward_models.whole_files import replace_json
 
 HEAD_INFO = "reward_head.json"
 HEAD_WEIGHTS = "reward_head.safetensors"
@@ -210,9 +210,7 @@ def update_info(folder: Path, values: dict[str, Any]) -> None:
     info = read_info(folder)
     if info is None:
         raise ModelError(f"{folder} has no {HEAD_INFO}: it is no reward model of this library; save it as one first")
-    waiting = folder / f"{HEAD_INFO}.tmp-{os.getpid()}"
-    waiting.write_text(json.dumps(info | values, indent=2) + "\n", encoding="utf-8")
-    os.replace(waiting, folder / HEAD_INFO)
+    replace_json(folder / HEAD_INFO, info | values)
 
 
 def verify_head(folder: Path, name: str, head: Tensor) -> None:

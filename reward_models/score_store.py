@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
@@ -187,16 +186,6 @@ def manifest_of(path: Path) -> dict[str, Any]:
             return _manifest(store)
     except (sqlite3.Error, ValueError):
         return {}
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _manifest(store: sqlite3.Connection) -> dict[str, Any]:

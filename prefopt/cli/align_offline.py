@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from prefopt.cli.arguments import parse
+from prefopt.cli.explaining import ExplainArguments
 from prefopt.cli.stopping import stoppable
 
 if TYPE_CHECKING:
@@ -30,7 +31,11 @@ def run(argv: list[str]) -> int:
     """Train, save, evaluate, and say where everything is."""
     from prefopt.trainers.offline import AdapterArguments, OfflineConfig, align_offline
 
-    arguments, adapter, config = parse(argv, "align-offline", AlignOfflineArguments, AdapterArguments, OfflineConfig)
+    arguments, explain, adapter, config = parse(
+        argv, "align-offline", AlignOfflineArguments, ExplainArguments, AdapterArguments, OfflineConfig
+    )
+    if explain(config):
+        return 0
     with stoppable("--resume"):
         done = align_offline(
             arguments.model,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from prefopt.cli.arguments import parse
+from prefopt.cli.explaining import ExplainArguments
 from prefopt.cli.stopping import stoppable
 from prefopt.errors import UserError
 
@@ -43,9 +44,11 @@ def run(argv: list[str]) -> int:
     """Check everything, train, save, and say what came out."""
     from prefopt.trainers.online_config import OnlineConfig
 
-    arguments, config = parse(argv, "align-online", AlignOnlineArguments, OnlineConfig)
+    arguments, explain, config = parse(argv, "align-online", AlignOnlineArguments, ExplainArguments, OnlineConfig)
     if config.resume_from_checkpoint:
         raise UserError("write `resume: true`; resume_from_checkpoint is for scripts of one's own")
+    if explain(config):
+        return 0
 
     from prefopt.trainers.online import align_online
 

@@ -15,6 +15,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
+E = TypeVar("E")
 
 
 @overload
@@ -27,6 +28,11 @@ def parse(argv: Sequence[str], command: str, first: type[A], second: type[B], th
 def parse(
     argv: Sequence[str], command: str, first: type[A], second: type[B], third: type[C], fourth: type[D], /
 ) -> tuple[A, B, C, D]: ...
+@overload
+def parse(
+    argv: Sequence[str], command: str, first: type[A], second: type[B], third: type[C], fourth: type[D],
+    fifth: type[E], /,
+) -> tuple[A, B, C, D, E]: ...  # fmt: skip
 def parse(argv: Sequence[str], command: str, *dataclass_types: type) -> tuple[Any, ...]:
     """Return one instance of each dataclass, from flags over ``--config FILE.yaml`` over defaults.
 

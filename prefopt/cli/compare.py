@@ -57,7 +57,7 @@ def run(argv: list[str]) -> int:
     runs = {name: statistics([part[t] for t in tasks]) for name, part in (("before", before), ("after", after))}
     only = {"before": len(before) - len(tasks), "after": len(after) - len(tasks)}
     if arguments.json:
-        from reward_models.score_store import replace_text
+        from reward_models.whole_files import replace_text
 
         path = Path(arguments.json)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ def run(argv: list[str]) -> int:
         arguments.max_length, arguments.dtype,
     )  # fmt: skip
     if arguments.json:
-        from reward_models.score_store import replace_text
+        from reward_models.whole_files import replace_text
 
         record = {"model": arguments.model, "reference": arguments.reference, "data": arguments.data, **numbers(found)}
         path = Path(arguments.json)

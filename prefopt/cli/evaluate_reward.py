@@ -84,7 +84,7 @@ def _store(arguments: Arguments, found: RewardModelReport) -> None:
 
 def _write(arguments: Arguments, found: RewardModelReport) -> None:
     """Write what was asked for; the numbers in both JSON files are the same."""
-    from reward_models.score_store import replace_text
+    from reward_models.whole_files import replace_text
 
     text = json.dumps({"data": arguments.data, **found.as_json()}, indent=2) + "\n"
     folder = None if arguments.output_dir is None else Path(arguments.output_dir)

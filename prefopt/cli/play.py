@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefopt.cli.arguments import parse
+from prefopt.cli.explaining import ExplainArguments
 from prefopt.cli.stopping import stoppable
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ def run(argv: list[str]) -> int:
     from prefopt.trainers.adapters import AdapterArguments
     from prefopt.trainers.game import GameConfig, play_game
 
-    arguments, adapter, config = parse(argv, "play", PlayArguments, AdapterArguments, GameConfig)
+    arguments, explain, adapter, config = parse(
+        argv, "play", PlayArguments, ExplainArguments, AdapterArguments, GameConfig
+    )
+    if explain(config):
+        return 0
     with stoppable():
         done = play_game(
             arguments.model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from prefopt.cli.explaining import ExplainArguments
 from prefopt.cli.stopping import stoppable
 from prefopt.errors import UserError
 
@@ -69,9 +70,11 @@ def run(argv: list[str]) -> int:
     from prefopt.trainers.reward_config import RewardConfig, recipe_of
     from reward_models.procedure import Procedure
 
-    model, data, adapter, config = parse(
-        argv, "train-reward", ModelArguments, DataArguments, AdapterArguments, RewardConfig
+    model, explain, data, adapter, config = parse(
+        argv, "train-reward", ModelArguments, ExplainArguments, DataArguments, AdapterArguments, RewardConfig
     )
+    if explain(config, model.resume):
+        return 0
     recipe = recipe_of(config)
     check_options(data, recipe, config.loss)
     if isinstance(recipe, Procedure):

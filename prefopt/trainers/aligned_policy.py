@@ -14,6 +14,7 @@ from prefopt.trainers.history import read_history
 from prefopt.trainers.offline_config import OfflineConfig
 from prefopt.trainers.policies import load_policy, load_tokenizer
 from reward_models.redaction import redacted
+from reward_models.whole_files import replace_json
 
 SUMMARY = "alignment.json"
 COUNTS = ("metrics", "truncated", "refused", "skipped_steps")
@@ -53,7 +54,7 @@ def write_summary(done: AlignedPolicy, config: OfflineConfig, pairs: int) -> Non
         **{name: getattr(done, name) for name in COUNTS},
         "prefopt": __version__,
     }
-    (done.folder / SUMMARY).write_text(json.dumps(redacted(summary), indent=2) + "\n", encoding="utf-8")
+    replace_json(done.folder / SUMMARY, redacted(summary))
 
 
 def read_aligned(folder: Path, objective: OfflineMethod, start: Any, dtype: str) -> AlignedPolicy:

@@ -35,7 +35,6 @@ from prefopt.trainers.game_pairs import (
     mixed_in,
     read_chunks,
     summary_of,
-    write_json,
 )
 from prefopt.trainers.game_sampling import Sampler, seed_of
 from prefopt.trainers.guided import content, settings_of
@@ -45,6 +44,7 @@ from prefopt.trainers.prompts import check_columns, check_lengths
 from prefopt.trainers.stages import StagedRun
 from reward_models.backbones import position_limit
 from reward_models.data import load_with_report, sift
+from reward_models.whole_files import model_written_beside, replace_json
 
 __all__ = ["GameConfig", "PlayedGame", "play_game"]
 
@@ -201,7 +201,7 @@ class _Game:
         drawn, verdicts = (list(read_chunks(folder / name, name)) for name in ("candidates", "verdicts"))
         pairs, unjudged = choose(self.played, drawn, verdicts, seed_of(self.config.seed, number, "pairs"))
         if self.config.process_index == 0:
-            write_json(place / PAIRS, pairs)
+            replace_json(place / PAIRS, pairs, indent=None)
         return summary_of(pairs, unjudged)
 
     def learn(self, place: Path, folder: Path, number: int, before: Path) -> Mapping[str, Any]:
@@ -298,13 +298,14 @@ def _free() -> None:
 
 def _finish(policy: Path, folder: Path, objective: OfflineObjective, found: list[Mapping[str, Any]]) -> None:
     """Put the last policy into the output directory, and say what happened."""
-    for file in policy.iterdir():
-        if file.is_file() and file.name not in ("stage.json", "history.jsonl"):
-            shutil.copy2(file, folder / file.name)
+    with model_written_beside(folder) as beside:
+        for file in policy.iterdir():
+            if file.is_file() and file.name not in ("stage.json", "history.jsonl"):
+                shutil.copy2(file, beside / file.name)
     summary = {
         "recipe": objective.recipe,
         "parts": {slot: repr(part) for slot, part in objective.parts()},
         "iterations": list(found),
         "prefopt": __version__,
     }
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    replace_json(folder / SUMMARY, summary)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +19,9 @@ from prefopt.trainers.game_judge import Judge
 from prefopt.trainers.game_sampling import Drawn, Sampler, seed_of
 from prefopt.trainers.pair_tokens import PairTokens, label_columns
 from reward_models.formatting import Formatter
+from reward_models.whole_files import replace_json
 
+logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 
@@ -49,15 +51,15 @@ def encoded(rows: Dataset, tokenizer: Any, teacher_column: str | None) -> Prompt
 
 
 def in_chunks(folder: Path, name: str, size: int, rows: Sequence[int], work: Callable[[int, list[int]], Any]) -> None:
-    """Write ``name_0000.json``, ...: what ``work(number, rows)`` gives for so many rows each; those there are left.
+    """Write ``name_0000.json``, ...: what ``work(number, rows)`` gives for so many rows each; whole ones are left.
 
     Processes of a distributed run share the chunks.
     """
     processes = PartialState()
     for number, start in enumerate(range(0, len(rows), size)):
         file = folder / f"{name}_{number:04d}.json"
-        if number % processes.num_processes == processes.process_index and not file.exists():
-            write_json(file, work(number, list(rows[start : start + size])))
+        if number % processes.num_processes == processes.process_index and not _is_whole(file):
+            replace_json(file, work(number, list(rows[start : start + size])), indent=None)
     processes.wait_for_everyone()
 
 
@@ -67,12 +69,15 @@ def read_chunks(folder: Path, name: str) -> Iterator[Any]:
         yield from json.loads(file.read_text(encoding="utf-8"))
 
 
-def write_json(file: Path, value: Any) -> None:
-    """Write a file whole or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    waiting = file.with_suffix(f".tmp-{os.getpid()}")
-    waiting.write_text(json.dumps(value), encoding="utf-8")
-    os.replace(waiting, file)
+def _is_whole(file: Path) -> bool:
+    """Whether a chunk is there and can be read; one that a fault of the disk has damaged is made again."""
+    if not file.exists():
+        return False
+    try:
+        return isinstance(json.loads(file.read_text(encoding="utf-8")), list)
+    except (ValueError, OSError) as error:
+        logger.warning("%s is damaged and made again: %s", file, error)
+        return False
 
 
 def draw(sampler: Sampler, prompts: Prompts, chosen: list[int], seed: int) -> list[Row]:

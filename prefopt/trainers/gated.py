@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from reward_models.backbones import locate, position_limit
 from reward_models.folder import read_info
 from reward_models.model import RewardModel
 from reward_models.multi_objective.armo import ArmoFit, ArmoRM, check_attributes, numeric_columns
+from reward_models.whole_files import model_written_beside, replace_json
 
 RECORD = "fit.json"
 STATES = "states"
@@ -70,8 +70,9 @@ def train_gated(
     seeded = replace(recipe, seed=config.seed, gate=replace(recipe.gate, seed=config.seed))
     fit = seeded(start, ratings, pairs, folder / STATES, config.per_device_eval_batch_size, evaluation)
     start.statistics = score_statistics(start, texts_of(pairs))
-    start.save_pretrained(folder)
-    (folder / RECORD).write_text(json.dumps(fit.as_json(), indent=2) + "\n", encoding="utf-8")
+    with model_written_beside(folder) as beside:
+        start.save_pretrained(beside)
+    replace_json(folder / RECORD, fit.as_json())
     return GatedReward(start, folder, fit)
 
 

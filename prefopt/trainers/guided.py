@@ -24,6 +24,7 @@ from prefopt.trainers.offline_config import OfflineConfig, offline_objective
 from prefopt.trainers.pair_reference import fingerprint
 from prefopt.trainers.pair_tokens import PairTokens
 from prefopt.trainers.stages import StagedRun
+from reward_models.whole_files import replace_json
 
 GUIDE = "guide"
 """Folder of the first run, inside the output directory; the second one has the output directory itself."""
@@ -160,4 +161,4 @@ def _found(done: Any) -> dict[str, Any]:
 def _write_summary(run: StagedRun, objective: OfflineObjective) -> None:
     stages = [{**asdict(record), "folder": str(run.folder / record.name)} for record in run.records]
     summary = {"recipe": objective.recipe, "stages": stages, "prefopt": __version__}
-    (run.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    replace_json(run.folder / "summary.json", summary)

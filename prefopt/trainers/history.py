@@ -15,6 +15,8 @@ from accelerate import Accelerator
 from torch import Tensor
 from transformers import TrainerCallback
 
+from reward_models.whole_files import replace_text
+
 Metrics = Mapping[str, tuple[Tensor, Tensor]]
 COUNTS = re.compile(r"^((unscored\w*|abstained)\.\d+|rows_unscored|rows_dropped|groups_dropped)$")
 LARGEST = re.compile(r"(^|/)largest_")
@@ -132,7 +134,7 @@ class HistoryFile(TrainerCallback):
                 self.path.replace(self.path.with_name("history.previous.jsonl"))
         else:
             kept = [_line(logs["step"], logs) for logs in state.log_history if _is_kept(logs)]
-            self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            replace_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Append a line of training or evaluation; the summary at the end of a run is neither."""

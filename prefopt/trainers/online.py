@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +32,7 @@ from prefopt.trainers.supply.validation import check_validation
 from reward_models.backbones import position_limit
 from reward_models.data import load_with_report, sift
 from reward_models.redaction import redacted
+from reward_models.whole_files import replace_json
 
 __all__ = ["AlignedOnline", "OnlineConfig", "OnlineTrainer", "RewardSource", "align_online"]
 
@@ -192,5 +192,5 @@ def _finish(trainer: OnlineTrainer, tokenizer: Any, held_out: Dataset | None) ->
             "skipped_steps": done.skipped_steps,
             "prefopt": __version__,
         }
-        (folder / "alignment.json").write_text(json.dumps(redacted(summary), indent=2) + "\n", encoding="utf-8")
+        replace_json(folder / "alignment.json", redacted(summary))
     return done

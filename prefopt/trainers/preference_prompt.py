@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from prefopt.errors import UserError, nearest
+from reward_models.whole_files import replace_text
 
 TEMPLATE = "Weights: {weights}.\n{prompt}"
 FILE = "preference.json"
@@ -57,7 +58,7 @@ class PreferencePrompt:
     def save(self, folder: str | Path) -> None:
         """Write what `of_folder` reads."""
         stored = {"rewards": list(self.rewards), "template": self.template}
-        (Path(folder) / FILE).write_text(json.dumps(stored, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        replace_text(Path(folder) / FILE, json.dumps(stored, indent=2, ensure_ascii=False) + "\n")
 
     def __call__(self, prompt: Any, weights: Mapping[str, float]) -> Any:
         """Return ``prompt``, text or messages, with the weights; they are scaled to sum to 1, absent ones are 0.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,15 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from prefopt.errors import UserError
 from prefopt.trainers.pair_batches import response_mask
 from prefopt.trainers.reading import longest_first
+from reward_models.checked_tensors import load_checked, save_checked
 
 logger = logging.getLogger(__name__)
 SIDES = ("chosen", "rejected")
-CHECKSUM = "sha256"
 
 
 def cache_key(model_hash: str, rows: Dataset, precision: str) -> str:
@@ -93,43 +90,23 @@ def compute_reference(
 
 def _read(file: Path, rows: Dataset) -> dict[str, list[Tensor]] | None:
     """Return the values of a file; None where there is none, or one that is not what was written for these rows."""
-    if not file.exists():
-        return None
-    try:
-        with safe_open(file, "pt") as opened:
-            found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            checksum = (opened.metadata() or {}).get(CHECKSUM)
+    found = load_checked(file)
+    if found is not None:
         lengths = {side: found[f"{side}_lengths"].tolist() for side in SIDES}
-        whole = checksum == _checksum(found) and all(
-            lengths[side] == [len(ids) - (not prompt) for prompt, ids in _sides(rows, side)] for side in SIDES
-        )
-    except (SafetensorError, KeyError, OSError, ValueError) as error:
-        whole, lengths = False, {}
-        logger.warning("%s cannot be read: %s", file, error)
-    if not whole:
-        logger.warning("%s is torn or was changed; its log-probabilities are computed anew", file)
-        return None
-    return {side: list(found[side].split(lengths[side])) for side in SIDES}
+        if all(lengths[side] == [len(ids) - (not prompt) for prompt, ids in _sides(rows, side)] for side in SIDES):
+            return {side: list(found[side].split(lengths[side])) for side in SIDES}
+    if file.exists():
+        logger.warning("%s is not what was written for these rows; its log-probabilities are computed anew", file)
+    return None
 
 
 def _sides(rows: Dataset, side: str) -> Iterator[tuple[list[int], list[int]]]:
     return ((row["prompt_ids"], row[f"{side}_ids"]) for row in rows)
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _write(file: Path, values: Mapping[str, list[Tensor]]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    tensors: dict[str, Any] = {}
+    tensors: dict[str, Tensor] = {}
     for side in SIDES:
         tensors[side] = torch.cat(values[side])
         tensors[f"{side}_lengths"] = torch.tensor([len(value) for value in values[side]])
-    waiting = file.with_suffix(f".tmp-{os.getpid()}")
-    save_file(tensors, waiting, {CHECKSUM: _checksum(tensors)})
-    os.replace(waiting, file)
+    save_checked(tensors, file)

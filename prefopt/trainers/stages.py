@@ -13,10 +13,9 @@ loop that asks after each one whether to go on decides the same when it is run a
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,7 +23,10 @@ from uuid import uuid4
 from accelerate import PartialState
 
 from prefopt.errors import UserError
+from prefopt.trainers.checkpointing.manifest import record_of
+from prefopt.trainers.checkpointing.together import gathered, leads_machine
 from reward_models.redaction import redacted
+from reward_models.whole_files import replace_json
 
 RECORD = "stage.json"
 Work = Callable[[Path], Mapping[str, Any]]
@@ -39,7 +41,7 @@ class StageRecord:
         identity: drawn when the stage began; a stage that is run again from nothing has another.
         after: identity of the stage before; empty for the first.
         finished: whether the work came to its end. seconds: that its last call took.
-        result: what the work returned.
+        result: what the work returned. files: SHA-256 of the weights that it left, by name.
     """
 
     name: str
@@ -49,6 +51,7 @@ class StageRecord:
     finished: bool = False
     seconds: float = 0.0
     result: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -72,7 +75,8 @@ class StagedRun:
                 it was left; `newest_whole_checkpoint` finds where to go on.
 
         Raises:
-            UserError: the folder holds this stage with other settings, or run after another run of the stage before.
+            UserError: the folder holds this stage with other settings, or run after another run of the stage before, or
+            weights that are not those that it left.
         """
         if any(record.name == name for record in self.records):
             raise ValueError(f"stage '{name}' was called twice in one run")
@@ -80,7 +84,9 @@ class StagedRun:
         wanted = StageRecord(name, redacted(_plain(settings)), uuid4().hex, after)
         record = read_record(folder) or wanted
         _check_same(record, wanted, folder)
-        if not record.finished:
+        if record.finished:
+            _check_files(record, folder)
+        else:
             record = _run(record, folder, work)
         self.records.append(record)
         return record.result
@@ -108,23 +114,33 @@ def _run(record: StageRecord, folder: Path, work: Work) -> StageRecord:
     processes.wait_for_everyone()
     begin = time.perf_counter()
     result = _plain(work(folder))
-    done = StageRecord(**{**asdict(record), "finished": True, "seconds": time.perf_counter() - begin, "result": result})
+    done = replace(record, finished=True, seconds=time.perf_counter() - begin, result=result)
     processes.wait_for_everyone()
     if processes.is_main_process:
-        _write(done, folder)
+        _write(replace(done, files=_hashes(folder)), folder)
     # What this process found may differ in the last digit, and a loop may branch on it.
     processes.wait_for_everyone()
     return read_record(folder) or done
 
 
 def _write(record: StageRecord, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    waiting = folder / f"{RECORD}.tmp-{os.getpid()}"
-    with waiting.open("w", encoding="utf-8") as file:
-        json.dump(asdict(record), file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(waiting, folder / RECORD)
+    replace_json(folder / RECORD, asdict(record))
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    weights = sorted(folder.glob("*.safetensors"))
+    return {file.name: one.sha256 for file, one in zip(weights, record_of(weights), strict=True)}
+
+
+def _check_files(record: StageRecord, folder: Path) -> None:
+    """Raise ``UserError`` on all processes where weights of a finished stage are not those that it left."""
+    found = gathered(_hashes(folder) if record.files and leads_machine() else record.files)
+    for name, sha256 in record.files.items():
+        if any(files.get(name) != sha256 for files in found):
+            raise UserError(
+                f"{folder / name} is missing or was changed since '{record.name}' was finished; put it back, or remove "
+                f"{folder / RECORD} to run this stage again"
+            )
 
 
 def _check_same(found: StageRecord, wanted: StageRecord, folder: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from prefopt.errors import UserError
+from reward_models.whole_files import replace_json
 
 logger = logging.getLogger(__name__)
 FILE = "thresholds.json"
@@ -119,16 +120,15 @@ class ThresholdSearch:
         return {"lower": list(self.lower), "upper": list(self.upper), "seed": self.seed, "near": self.near}
 
     def _write(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({**self._about(), "trials": [asdict(trial) for trial in self._known]}, indent=2)
-        partial = path.with_suffix(".partial")
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(path)
+        replace_json(path, {**self._about(), "trials": [asdict(trial) for trial in self._known]})
 
     def _read(self, path: Path) -> list[Trial]:
         if not path.exists():
             return []
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path} is damaged: {error}; remove it, and the trials are run anew") from error
         for name, value in self._about().items():
             if stored.get(name) != value:
                 raise UserError(

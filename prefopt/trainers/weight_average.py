@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ from reward_models.heads import RewardHead
 from reward_models.linear_probe import linear_probe
 from reward_models.model import RewardModel
 from reward_models.weight_average import Member, WeightAverage, identity_of
+from reward_models.whole_files import model_written_beside, replace_json
 
 RECORD = "warm.json"
 
@@ -216,13 +216,14 @@ class _Work:
         if self.evaluation is not None:
             held_out, _ = evaluate_model(model, self.evaluation, batch_size=self.config.per_device_eval_batch_size)
         if self.leads:
-            model.save_pretrained(self.folder)
+            with model_written_beside(self.folder) as beside:
+                model.save_pretrained(beside)
             record = {
                 "plan": [asdict(member) for member in plan],
                 "selection": asdict(selection),
                 "held_out": None if held_out is None else held_out.as_json(),
             }
-            (self.folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            replace_json(self.folder / RECORD, record)
         if selection.warning:
             logger.warning("%s", selection.warning)
         return AveragedReward(model.eval(), self.folder, plan, selection, held_out)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from reward_models.checked_tensors import load_checked, save_checked
 from reward_models.errors import ModelError
+from reward_models.whole_files import replace_json
 
 if TYPE_CHECKING:
     from reward_models.formatting import Encoded
@@ -54,10 +53,10 @@ def embed(
     blocks = range(0, len(rows), ROWS)
     mine = [start for number, start in enumerate(blocks) if number % part[1] == part[0]]
     for start in tqdm(mine, desc="Embedding", disable=quiet, unit=f"{ROWS} rows"):
-        if _read(_file(target, start)) is None:
+        if load_checked(_file(target, start)) is None:
             answers, prompts = model.embed_encoded(rows[start : start + ROWS], batch_size)
-            _write(_file(target, start), {"answers": answers, "prompts": prompts})
-    found = [_read(_file(target, start)) for start in blocks]
+            save_checked({"answers": answers, "prompts": prompts}, _file(target, start))
+    found = [load_checked(_file(target, start)) for start in blocks]
     if any(block is None for block in found):
         return None
     whole = [block for block in found if block is not None]
@@ -68,20 +67,6 @@ def _file(folder: Path, start: int) -> Path:
     return folder / f"states-{start:09d}.safetensors"
 
 
-def _read(file: Path) -> dict[str, Tensor] | None:
-    """Return a block, or None where it is absent or torn, so that it is computed again."""
-    try:
-        return load_file(file) if file.exists() else None
-    except SafetensorError:
-        return None
-
-
-def _write(file: Path, tensors: dict[str, Tensor]) -> None:
-    waiting = file.with_suffix(f".tmp-{os.getpid()}")
-    save_file(tensors, waiting)
-    os.replace(waiting, file)
-
-
 def _claim(folder: Path, fingerprint: str) -> None:
     manifest = folder / MANIFEST
     if manifest.exists():
@@ -90,9 +75,7 @@ def _claim(folder: Path, fingerprint: str) -> None:
                 f"{folder} holds states of another model or of other rows; name another folder or remove it"
             )
         return
-    waiting = folder / f"{MANIFEST}.tmp-{os.getpid()}"
-    waiting.write_text(json.dumps({"fingerprint": fingerprint}) + "\n", encoding="utf-8")
-    os.replace(waiting, manifest)
+    replace_json(manifest, {"fingerprint": fingerprint}, indent=None)
 
 
 def _fingerprint(model: RewardModel, rows: Sequence[Encoded]) -> str:

@@ -20,7 +20,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+from transformers import AutoModelForCausalLM
+
 from prefopt.trainers.checkpointing.choice import newest_valid
+from prefopt.trainers.checkpointing.manifest import hash_of
 from scripts.faults.checkpoints import EVERY, SETTINGS, STEPS, trained
 from scripts.faults.figure import Figure
 from scripts.faults.tiny_trainers import TRAINERS, same_end
@@ -168,16 +172,11 @@ def kill_saves(kind: str, place: Path, numbers: Callable[[int], list[int]], resu
     """
     run, kept, replaced = place / "run", place / "kept", place / "replaced"
     whole = trained(kind, place / "whole", max_steps=STEPS + EVERY)
-    saving = trained(kind, run, save_total_limit=1)
+    saving = trained(kind, run)
+    saving.args.save_total_limit = 1
     shutil.copytree(run, replaced)
-    shutil.rmtree(run)
-    trained(kind, run, save_total_limit=1, max_steps=EVERY)
     shutil.copytree(run, kept)
-    shutil.copytree(replaced / f"checkpoint-{STEPS}", replaced / "again")
-    shutil.rmtree(replaced / f"checkpoint-{STEPS}")
-    shutil.copytree(kept / f"checkpoint-{EVERY}", replaced / f"checkpoint-{EVERY}")
-    os.rename(replaced / "again", replaced / f"checkpoint-{STEPS}")
-    put_back(kept, run)
+    shutil.rmtree(kept / f"checkpoint-{STEPS}")
     work = partial(save, saving, replaced / f"checkpoint-{STEPS}")
     chosen = numbers(calls_of_a_save(work))
     found, same, every = [], 0, max(len(chosen) // max(resumed, 1), 1)
@@ -187,6 +186,33 @@ def kill_saves(kind: str, place: Path, numbers: Callable[[int], list[int]], resu
         if place_in_order % every == 0 and place_in_order // every < resumed:
             same += goes_on(kind, run, whole)
     return found, same
+
+
+def kill_models(place: Path, every: int) -> list[bool]:
+    """Kill the save of a model over an older one at every n-th call; is it one of the two, whole, or none each time?"""
+    run, kept = place / "run", place / "kept"
+    trainer = trained("offline", run, max_steps=1, save_strategy="no")
+    trainer.save_model()
+    old = _model(run)
+    shutil.copytree(run, kept)
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            parameter.add_(1)
+    found: list[bool] = []
+    for number in range(1, calls_of_a_save(trainer.save_model) + 2, every):
+        put_back(kept, run)
+        in_child(partial(_counted, trainer.save_model, number))
+        there = _model(run)
+        trainer.save_model()  # again, over what is left
+        found.append(there in (None, old, _model(run)) and _model(run) != old)
+    return found
+
+
+def _model(folder: Path) -> str | None:
+    """Return a hash of the weights that a folder loads as; None where it loads as none."""
+    if not (folder / "config.json").is_file():
+        return None
+    return hash_of(AutoModelForCausalLM.from_pretrained(folder).state_dict())
 
 
 def inject(seed: int) -> list[Figure]:
@@ -203,6 +229,8 @@ def inject(seed: int) -> list[Figure]:
             run.mkdir()
             left = [one for one, _ in at_instants(kind, run, seed + number, (17, 17, 16)[number])]
             instants += left
+    with TemporaryDirectory(prefix="prefopt-kills-") as place:
+        models = kill_models(Path(place), 3)
     survived = sum(one.survived for one in found)
     return [
         Figure(
@@ -213,5 +241,9 @@ def inject(seed: int) -> list[Figure]:
         Figure(
             "runs that save every step, killed at random instants", len(instants), sum(instants),
             len(instants) - sum(instants), "no announced checkpoint lost; each went on from the one before it",
+        ),
+        Figure(
+            "saves of a model over an older one killed: the old one, the new one or none", len(models), sum(models),
+            len(models) - sum(models), "never a mixture of two; saved again afterwards",
         ),
     ]  # fmt: skip

@@ -184,3 +184,12 @@ def test_everything_that_a_class_writes_is_staged(tmp_path: Path) -> None:
         tmp_path / "checkpoint-2"
     ).files.keys()
     assert verify(tmp_path / "checkpoint-1").valid
+
+
+def test_a_run_begun_anew_in_the_folder_of_an_earlier_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The earlier run left checkpoints 3 and 6, the new one was stopped after its step 2: 2 is gone on from."""
+    trained("offline", tmp_path)
+    trained("offline", tmp_path, max_steps=2, save_steps=2)
+    assert steps(tmp_path) == [2, 3, 6]
+    assert newest_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+    assert "checkpoint-6 is skipped: it is of an earlier run in this folder than checkpoint-2" in caplog.text

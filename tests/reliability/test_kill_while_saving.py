@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.faults.kills import at_instants, kill_saves
+from scripts.faults.kills import at_instants, kill_models, kill_saves
 
 
 @pytest.mark.parametrize("kind", ["online", "offline", "reward"])
@@ -29,3 +29,10 @@ def test_killed_at_random_instants(tmp_path: Path) -> None:
     assert all(kept for kept, _ in left)
     steps = [step for _, step in left]
     assert steps == sorted(set(steps))  # each got further than the one before
+
+
+def test_a_model_killed_while_it_is_written_over_another(tmp_path: Path) -> None:
+    """At every 12th call: the folder loads as the old model, the new one, or none; saved again, as the new one."""
+    found = kill_models(tmp_path, 12)
+    assert len(found) > 5
+    assert all(found)

@@ -110,6 +110,22 @@ def test_a_checkpoint_that_was_not_written_to_its_end_is_passed_over(tmp_path):
     assert newest_whole_checkpoint(tmp_path / "checkpoint-2") is None
 
 
+def test_weights_of_a_finished_stage_that_were_changed(tmp_path):
+    """The next stage would begin from them: they are noticed when the run is started again."""
+
+    def trains(place):
+        save_file({"weight": torch.ones(4)}, place / "model.safetensors")
+        return {}
+
+    StagedRun(tmp_path).stage("one", {}, trains)
+    weights = tmp_path / "one" / "model.safetensors"
+    StagedRun(tmp_path).stage("one", {}, Counting(1))  # whole, not called
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"model.safetensors is missing or was changed since 'one' was finished"):
+        StagedRun(tmp_path).stage("one", {}, Counting())
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from prefopt.errors import UserError
@@ -24,7 +26,7 @@ def checkpoints_in(folder: Path) -> list[Verdict]:
 def newest_whole_checkpoint(folder: Path) -> str | None:
     """Return the newest checkpoint in ``folder`` that is what was written; None where there is none.
 
-    Newer ones that are damaged are named in the log with their reasons. All processes of a run get the same.
+    Newer ones that are passed over are named in the log with their reasons. All processes of a run get the same.
     """
     chosen, skipped = newest_valid(folder)
     for verdict in skipped:
@@ -35,20 +37,34 @@ def newest_whole_checkpoint(folder: Path) -> str | None:
 
 
 def newest_valid(folder: Path) -> tuple[Verdict | None, list[Verdict]]:
-    """Return the newest valid checkpoint of a folder, and the newer ones that are damaged."""
+    """Return the newest valid checkpoint of a folder, and the later ones that are passed over; see `choose`.
+
+    Processes agree: where machines have disks of their own, what is damaged on one of them is damaged.
+    """
     mine: list[Verdict] | None = None
     if leads_machine():
         put_back(folder)
         mine = checkpoints_in(folder)
-    # What one process finds, all take: machines may have disks of their own, and each process would read every byte.
+    # What one process finds, all of its machine take: each would read every byte otherwise.
     everyone = [found for found in gathered(mine) if found is not None]
+    common = set.intersection(*({one.step for one in found} for found in everyone))
     damaged = {one.step: one for found in everyone for one in found if not one.valid}
-    common = set.intersection(*({one.step for one in found if one.valid} for found in everyone)) - damaged.keys()
-    if not common:
-        return None, [damaged[step] for step in sorted(damaged, reverse=True)]
-    newest = max(common)
-    chosen = next(one for found in everyone for one in found if one.step == newest)
-    return chosen, [damaged[step] for step in sorted(damaged, reverse=True) if step > newest]
+    return choose([damaged.get(one.step, one) for one in everyone[0] if one.step in common])
+
+
+def choose(found: Sequence[Verdict]) -> tuple[Verdict | None, list[Verdict]]:
+    """Return the checkpoint to go on from, of those found, newest first; and the later ones, with the reasons against them.
+
+    Where a run was begun anew in the folder of an earlier one, it is the run that wrote last that goes on.
+    """
+    valid = [one for one in found if one.valid]
+    if not valid:
+        return None, list(found)
+    run = max(valid, key=lambda one: one.manifest.saved if one.manifest is not None else 0.0).run
+    chosen = next(one for one in valid if one.run == run)
+    earlier = (f"it is of an earlier run in this folder than {chosen.folder.name}",)
+    later = [one for one in found if one.step > chosen.step]
+    return chosen, [replace(one, faults=one.faults or earlier) for one in later]
 
 
 def checkpoint_to_resume(wanted: str | bool | None, output_dir: str | None) -> str | None:

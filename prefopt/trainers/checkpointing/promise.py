@@ -38,9 +38,14 @@ class Promise:
     level: int
     reasons: tuple[str, ...] = ()
 
+    @property
+    def says(self) -> str:
+        """What the level means."""
+        return SAYS[self.level]
+
     def __str__(self) -> str:
         """As one sentence."""
-        return SAYS[self.level] + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
+        return self.says + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
 
 
 def promise_of(config: Any) -> Promise:

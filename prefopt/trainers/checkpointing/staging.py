@@ -55,7 +55,7 @@ class WholeCheckpointsMixin:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if own := cls.__dict__.get("_save_checkpoint"):
-            cls._save_checkpoint = _whole(own)  # type: ignore[method-assign]
+            cls._save_checkpoint = _whole(own)  # type: ignore[assignment]
 
     def objective_in_checkpoint(self) -> tuple[Mapping[str, Any], Mapping[str, Tensor]]:
         """Return what is minimised, as JSON holds it, and the objective's state."""

@@ -47,6 +47,11 @@ class Verdict:
         return not self.faults
 
     @property
+    def run(self) -> str:
+        """Identity of the run that wrote it; "" where nothing tells."""
+        return "" if self.manifest is None else self.manifest.run
+
+    @property
     def reason(self) -> str:
         """The faults as one line: the first three."""
         more = len(self.faults) - 3
