@@ -53,7 +53,7 @@ def newest_valid(folder: Path) -> tuple[Verdict | None, list[Verdict]]:
 
 
 def choose(found: Sequence[Verdict]) -> tuple[Verdict | None, list[Verdict]]:
-    """Return the checkpoint to go on from, of those found, newest first; and the later ones, with the reasons against them.
+    """Return the checkpoint to go on from, of those found, newest first; and the later ones with reasons against them.
 
     Where a run was begun anew in the folder of an earlier one, it is the run that wrote last that goes on.
     """
