@@ -196,16 +196,25 @@ def test_a_server_names_the_pause_to_any_client() -> None:
     assert pauses == [7.0, 7.0]
 
 
-def test_clients_that_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exceptions of requests, aiohttp, openai and httpx for broken connections are known, others of them are not."""
-    broken = type("ChunkedEncodingError", (Exception,), {})
-    module = types.SimpleNamespace(exceptions=types.SimpleNamespace(ChunkedEncodingError=broken))
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("requests", "ConnectionError"),
+        ("requests", "exceptions.ChunkedEncodingError"),
+        ("httpx", "TransportError"),
+        ("aiohttp", "ClientPayloadError"),
+        ("openai", "APIConnectionError"),
+    ],
+)
+def test_clients_that_are_loaded(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their exceptions for broken connections are known once they are imported, derived ones too, and no others."""
+    broken = type("Broken", (Exception,), {})
+    holder = types.SimpleNamespace(**{name.split(".")[-1]: broken, "Other": type("Other", (Exception,), {})})
+    loaded = types.SimpleNamespace(exceptions=holder) if "." in name else holder
     assert failure_of(broken()) is None
-    monkeypatch.setitem(sys.modules, "requests", module)  # type: ignore[arg-type]
-    assert isinstance(failure_of(broken()), InfrastructureError)
-    httpx = pytest.importorskip("httpx")
-    assert isinstance(failure_of(httpx.ReadTimeout("slow")), InfrastructureError)
-    assert failure_of(httpx.InvalidURL("no address")) is None
+    monkeypatch.setitem(sys.modules, module, loaded)  # type: ignore[arg-type]
+    assert isinstance(failure_of(type("Derived", (broken,), {})("reset")), InfrastructureError)
+    assert failure_of(holder.Other()) is None
 
 
 @pytest.mark.parametrize("error", [answered(400), answered(404), ClientError(401), KeyError("x"), OSError("no file")])
