@@ -8,9 +8,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from datasets import Dataset
 
 from prefopt.cli import main
-from reward_models.data import REASONS, validate_splits
+from prefopt.trainers.data_record import read_record
+from reward_models.data import REASONS, read_quarantine, sift, validate_splits
+from reward_models.errors import DataError
 from scripts.faults.bad_rows import damaged_files, read_with
 from scripts.faults.rows.corpus import PLACE, Case, corpus, good_rows
 from scripts.faults.rows.damage import BY_CHANCE, hopeless
@@ -157,3 +160,30 @@ def test_files_damaged_by_chance(tmp_path: Path) -> None:
     found = list(damaged_files(tmp_path, 0, 20))
     assert sum(lost for _, lost in found) == 0
     assert sum(caught for caught, _ in found) > len(found) / 2
+
+
+@pytest.mark.parametrize("like", ["pairs", "chat", "unpaired", "prompts", "logged", "scored texts"])
+def test_the_record_of_a_run_adds_up(like: str, tmp_path: Path) -> None:
+    """Three good rows and one without words: rows 4, used 3, bad 1, and the file that holds it has one line."""
+    rows, kind = good_rows()[like]["rows"], good_rows()[like]["kind"]
+    text = next(column for column in ("completion", "rejected", "text", "prompt") if column in rows[0])
+    path = Case("", like, "", change={text: ""}).write(tmp_path)
+    TRAINERS[kind](path, "quarantine", tmp_path / "run")
+    (record,) = read_record(tmp_path / "run").values()
+    assert (record["rows"], record["used"], record["bad"]) == (len(rows) + 1, len(rows), 1)
+    assert sum(record["reasons"].values()) == 1
+    assert [row.row_number for row in read_quarantine(record["quarantine"])] == [PLACE]
+
+
+def test_tables_in_memory_pass_the_same_validator(tmp_path: Path) -> None:
+    """A table of prompts and one of pairs: the bad row is named, or set apart with all columns of the others kept."""
+    prompts = Dataset.from_list([{"prompt": "a", "own": {"x": 1}}, {"prompt": " ", "own": {"x": 2}}])
+    with pytest.raises(DataError, match=r"training data, row 2, field 'prompt': has no words"):
+        sift(prompts, "prompts", "training data")
+    kept, report = sift(
+        prompts, "prompts", "training data", on_bad_row="quarantine", quarantine_path=tmp_path / "bad.jsonl"
+    )
+    assert kept.to_list() == [{"prompt": "a", "own": {"x": 1}}]
+    assert (report.rows, report.used, report.bad_count) == (2, 1, 1)
+    pairs = Dataset.from_list([{"prompt": "a", "chosen": "b", "rejected": "c"}])
+    assert sift(pairs, "preferences", "training data")[0] is pairs

@@ -81,43 +81,58 @@ def by_trainer(path: Path, kind: str) -> str | None:
     """The sentence with which a run stops that reads this file, or None where it would go on."""
     try:
         with chdir(path.parent):
-            TRAINERS[kind](path)
+            TRAINERS[kind](path, "raise", path.parent / "run")
     except MENDABLE as error:
         return str(error)
     return None
 
 
-def _pairs(path: Path) -> None:
-    loaded(
-        str(path),
-        OfflineConfig(output_dir=str(path.parent / "run"), use_cpu=True),
-        {"label_chosen_preferred"},
-        "training data",
+def _pairs(path: Path, on_bad_row: str, folder: Path) -> None:
+    config = OfflineConfig(output_dir=str(folder), use_cpu=True, on_bad_row=on_bad_row)
+    loaded(str(path), config, {"label_chosen_preferred"}, "training data")
+
+
+def _judged(path: Path, on_bad_row: str, folder: Path) -> None:
+    load_judged(str(path), on_bad_row, folder / "quarantine_training.jsonl", "training data")
+
+
+def _responses(kind: str) -> Run:
+    return lambda path, on_bad_row, folder: read_rows(
+        str(path), kind, on_bad_row, folder / "quarantine_training.jsonl", "training data"
     )
 
 
-def _responses(kind: str) -> Callable[[Path], Any]:
-    return lambda path: read_rows(str(path), kind, "raise", path.parent / "run_bad.jsonl", "training data")
-
-
-def _prompts(path: Path) -> None:
+def _prompts(path: Path, on_bad_row: str, folder: Path) -> None:
     from prefopt.trainers.online import OnlineConfig, _prompts
 
-    config = OnlineConfig(output_dir=str(path.parent / "run"), use_cpu=True, per_device_train_batch_size=8)
-    _prompts(str(path), config, "raise", "training")
+    config = OnlineConfig(output_dir=str(folder), use_cpu=True, per_device_train_batch_size=8)
+    _prompts(str(path), config, on_bad_row, "training")
 
 
-TRAINERS: Mapping[str, Callable[[Path], Any]] = {
+def _solutions(path: Path, on_bad_row: str, folder: Path) -> None:
+    LOADERS["solutions"](str(path), on_bad_row=on_bad_row)
+
+
+def _samples(path: Path, on_bad_row: str, folder: Path) -> None:
+    LOADERS["triples"](str(path), on_bad_row=on_bad_row)
+
+
+def _ratings(path: Path, on_bad_row: str, folder: Path) -> None:
+    load_ratings(path, scale=(0.0, 1.0), on_bad_row=on_bad_row)
+
+
+Run = Callable[[Path, str, Path], Any]
+TRAINERS: Mapping[str, Run] = {
     "preferences": _pairs,
-    "unpaired": lambda path: load_judged(str(path), "raise", path.parent / "run_bad.jsonl", "training data"),
-    "solutions": lambda path: LOADERS["solutions"](str(path)),
+    "unpaired": _judged,
+    "solutions": _solutions,
     "prompts": _prompts,
     "logged": _responses("logged"),
     "texts": _responses("texts"),
-    "samples": lambda path: LOADERS["triples"](str(path)),
-    "ratings": lambda path: load_ratings(path, scale=(0.0, 1.0)),
+    "samples": _samples,
+    "ratings": _ratings,
 }
-"""What reads a kind of data where something is trained on it."""
+"""What reads a kind of data where something is trained on it: file, what bad rows do, folder of the run."""
 
 
 def _rows(found: list[BadRow]) -> tuple[tuple[int, str, str, str], ...]:
