@@ -45,7 +45,7 @@ class StopSignals(TrainerCallback):
     force before; the last checkpoint is whole then.
 
     Handlers need the main thread: in another one nothing is heard. In a process that was forked off, a signal does what
-    it did before.
+    it did before. One that the process ignores, as under nohup, is not heard.
 
     Args:
         numbers: signals to hear. Without SIGINT, Ctrl-C and a notebook's interrupt stay ``KeyboardInterrupt``.
@@ -63,7 +63,9 @@ class StopSignals(TrainerCallback):
     def __enter__(self) -> StopSignals:
         self._process, self._told, self._agreed, self._training = os.getpid(), 0, 0, False
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._hear) for number in self.numbers}
+            # One that is ignored, as under nohup, stays so.
+            heard = [number for number in self.numbers if signal.getsignal(number) != signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._hear) for number in heard}
         _heard.append(self)
         return self
 

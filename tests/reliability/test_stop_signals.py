@@ -39,6 +39,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return of
 
 
+@pytest.fixture(autouse=True)
+def usual_handlers() -> Any:
+    """As a process has them that was started at a terminal, whatever started this one."""
+    before = [(number, signal.signal(number, handler)) for number, handler in USUAL]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+USUAL = [(signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)]
+
+
 def evaluated(trainer: Any) -> list[int]:
     """Steps that were evaluated after."""
     return [line["step"] for line in trainer.state.log_history if "eval_loss" in line]
@@ -169,6 +181,15 @@ def test_a_notebook_keeps_its_interrupt(tmp_path: Path) -> None:
         next(trainer.model.parameters()).register_hook(lambda gradient: signal.raise_signal(signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             trainer.train()
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    """A run that was begun with nohup is not to hear of the terminal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with StopSignals(signal.SIGTERM, signal.SIGINT):
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 def test_another_thread_hears_nothing(tmp_path: Path) -> None:
