@@ -1,4 +1,4 @@
-"""Run by `test_resume_on_fewer_processes` under torch.distributed: one uninterrupted run of each trainer."""
+"""Run by `test_resume_on_processes` under torch.distributed: a run of each trainer, and the same resumed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from safetensors.torch import save_file
 from scripts.faults.resuming import offline_cases as offline
 from scripts.faults.resuming import online_cases as online
 from scripts.faults.resuming import reward_cases as reward
+from scripts.faults.resuming.equality import differences, run
 
 KINDS = ("reward", "offline", "online")
+STEP = 2
 
 
 def trainer(kind: str, folder: Path, **more: Any) -> Any:
@@ -53,15 +55,24 @@ def _rows(inputs: Any) -> list[str]:
 
 
 def main(out: Path) -> None:
-    """Train all; each process writes its rows, the first one weights and state."""
+    """Train all, and go on from a checkpoint with as many processes; each writes its rows and what is not the same."""
     for kind in KINDS:
-        found = trainer(kind, out / kind / "whole", per_device_train_batch_size=2)
-        rows = watched(found)
-        found.train()
-        rank = found.accelerator.process_index
-        (out / kind / f"rows_{rank}.json").write_text(json.dumps(rows), encoding="utf-8")
+        rows: list[list[list[str]]] = []
+
+        def make(folder: Path, kind: str = kind, rows: list[Any] = rows) -> Any:
+            found = trainer(kind, folder, per_device_train_batch_size=2)
+            rows.append(watched(found))
+            return found
+
+        whole = run(make, out / kind / "whole")
+        again = run(make, out / kind / "again", out / kind / "whole" / f"checkpoint-{STEP}")
+        rank = whole.trainer.accelerator.process_index
+        again.history = whole.history if rank else again.history  # which the first process writes
+        differing = differences(whole, again, STEP)
+        (out / kind / f"rows_{rank}.json").write_text(json.dumps(rows[0]), encoding="utf-8")
+        (out / kind / f"differing_{rank}.json").write_text(json.dumps(differing), encoding="utf-8")
         if rank == 0:
-            model = found.accelerator.unwrap_model(found.model)
+            model = whole.trainer.accelerator.unwrap_model(whole.trainer.model)
             weights = {name: one.detach().clone() for name, one in model.named_parameters()}
             save_file(weights, out / kind / "end.safetensors")
 

@@ -1,4 +1,4 @@
-"""A run of two processes goes on with one: the same rows in the same steps, and the state of the checkpoint."""
+"""A run of two processes goes on with two, bit for bit, or with one: the same rows in the same steps, and its state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from tests.reliability import resume_ranks
 
 ROOT = Path(__file__).parents[2]
-STEP = 2
+STEP = resume_ranks.STEP
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,14 @@ def rows_of(folder: Path) -> list[list[str]]:
     """Return the rows of both processes, step by step."""
     both = [json.loads((folder / f"rows_{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1)]
     return [sorted(one + other) for one, other in zip(*both, strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", resume_ranks.KINDS)
+def test_as_many_processes(kind: str, two: Path) -> None:
+    """Each of the two processes is where it would have been: batches, weights, moments, states, figures and numbers."""
+    for rank in (0, 1):
+        assert json.loads((two / kind / f"differing_{rank}.json").read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.slow
