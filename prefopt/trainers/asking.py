@@ -24,6 +24,14 @@ CULPRIT_SECONDS = 10.0
 RAISED = (Exception, SystemExit)
 
 
+class _BugError(Exception):
+    """A source raised what is no failure. Which row it was is looked for outside of event loops and their deadlines."""
+
+    def __init__(self, source: RewardSource, rows: Sequence[int], error: BaseException) -> None:
+        super().__init__(str(error))
+        self.source, self.rows, self.error = source, rows, error
+
+
 def ask_all(sources: Sequence[RewardSource], batch: Completions, clock: Clock = CLOCK) -> list[list[Any]]:
     """Return what each source says of each row, in order: anything, or the `Failure` that it is.
 
@@ -32,8 +40,18 @@ def ask_all(sources: Sequence[RewardSource], batch: Completions, clock: Clock = 
     Raises:
         RewardSourceError: a source has a bug: an exception that is no failure, or a wrong number of answers.
     """
-    found: dict[int, list[Any]] = {}
     batch, log = with_row_log(batch)
+    try:
+        found = _asked(sources, batch, clock)
+    except _BugError as bug:
+        raise _bug(bug.source, batch, bug.rows, bug.error) from bug.error
+    if log is not None:
+        log.flush()
+    return found
+
+
+def _asked(sources: Sequence[RewardSource], batch: Completions, clock: Clock) -> list[list[Any]]:
+    found: dict[int, list[Any]] = {}
     waiting = [number for number, source in enumerate(sources) if is_coroutine(source.call)]
     for number, source in enumerate(sources):
         if number not in waiting:
@@ -49,8 +67,6 @@ def ask_all(sources: Sequence[RewardSource], batch: Completions, clock: Clock = 
         limited = any(source.manner.limited for source in later)
         for number, answers in zip(waiting, side_by_side(inquiries, call, clock, limited), strict=True):
             found[number] = [answers] * len(batch) if isinstance(answers, InfrastructureError) else answers
-    if log is not None:
-        log.flush()
     return [found[number] for number in range(len(sources))]
 
 
@@ -111,7 +127,7 @@ def _kept(source: RewardSource, batch: Completions, call: Call, error: BaseExcep
     """Return what a generator had given before, and the failure for the other rows. A bug is raised."""
     failure = failure_of(error)
     if failure is None:
-        raise _bug(source, batch, call.rows, error) from error
+        raise _BugError(source, call.rows, error)
     kept = found[: len(call.rows)]
     return [*kept, *[failure] * (len(call.rows) - len(kept))]
 
@@ -130,9 +146,12 @@ def _culprit(source: RewardSource, batch: Completions, rows: Sequence[int]) -> t
     """Return the first row on which the source also fails alone; the first one where it fails on the batch only."""
     until = time.monotonic() + CULPRIT_SECONDS
     for index in rows:
+        left = until - time.monotonic()
+        if left <= 0:
+            break
         try:
             work = _work(source, batch, [index])
-            call_within(lambda work=work: _now(work, [], 2), max(until - time.monotonic(), 0.01))  # type: ignore[misc]
+            call_within(lambda work=work: _now(work, [], 2), left)  # type: ignore[misc]
         except RAISED as error:
             _let_pass(error)
             if failure_of(error) is None:

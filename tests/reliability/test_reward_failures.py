@@ -24,6 +24,7 @@ import pytest
 import torch
 
 from prefopt.errors import UserError
+from prefopt.trainers import asking
 from prefopt.trainers.answers import ABSTAINED, BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED, Scores
 from prefopt.trainers.reward_source import RewardSource
 from prefopt.trainers.rewards import Completions, RewardSourceError, scores_and_failures
@@ -292,6 +293,21 @@ def test_a_stop_signal_is_no_bug() -> None:
     with pytest.raises(Stop):
         ask(interrupted)
     assert len(calls) == 1
+
+
+def test_a_bug_is_a_bug_however_long_its_row_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alone, a row takes longer than a call may and the loop is watched; it is still the bug that is raised."""
+    monkeypatch.setattr(asking, "CULPRIT_SECONDS", 3.5)
+
+    async def slow_alone(prompts: Any, completions: Any) -> list[float]:
+        if len(completions) == 1:
+            await asyncio.sleep(4)
+        raise KeyError("something")
+
+    with pytest.raises(RewardSourceError, match=r"(?s)KeyError: 'something'.*the batch as a whole"):
+        ask(slow_alone, coroutine, timeout=0.2)
+    assert hanging.abandoned() <= 1
+    faults.wait_for(lambda: hanging.abandoned() == 0)
 
 
 def test_a_source_that_has_stopped() -> None:
