@@ -1,7 +1,7 @@
 """A disk that is full: at every size at which a save may run out of room, and on a small file system of its own.
 
 `ended_at` lets no file grow beyond some bytes, which needs no rights: the operating system then refuses the write, as a
-full disk does, to Python and to the libraries alike. `small_disk` mounts a tmpfs where that is permitted.
+full disk does, to Python and to the libraries alike. `until_full` fills a small one.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ from __future__ import annotations
 import os
 import resource
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +21,7 @@ from reward_models.whole_files import files_of
 from scripts.faults.checkpoints import EVERY, STEPS, trained
 from scripts.faults.figure import Figure
 from scripts.faults.kills import in_child
+from scripts.faults.small_disk import small_disk
 from scripts.faults.tiny_trainers import TRAINERS
 
 
@@ -66,22 +64,6 @@ def contents(run: Path) -> tuple[str, ...]:
     return (*names, *(f"{one.folder.name} is whole" for one in checkpoints_in(run) if one.valid))
 
 
-@contextmanager
-def small_disk(place: Path, size: int) -> Iterator[Path | None]:
-    """Yield a folder with room for so many bytes; None where this process may not mount one."""
-    place.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        mounted = False
-    try:
-        yield place if mounted else None
-    finally:
-        if mounted:
-            subprocess.run(["umount", "--lazy", str(place)], check=False)
-
-
 def until_full(kind: str, run: Path) -> tuple[str, tuple[str, ...]]:
     """Train with a checkpoint after every step until the disk is full; return what was said, and what is whole."""
     try:
@@ -107,10 +89,10 @@ def inject(seed: int) -> list[Figure]:
     for kind in TRAINERS:
         with TemporaryDirectory(prefix="prefopt-full-") as place:
             found += refusals(kind, Path(place), 40)
-            with small_disk(Path(place) / "disk", 2**20) as disk:
+            with small_disk(Path(place), 1024) as disk:
                 if disk is not None:
-                    said, whole = until_full(kind, disk / "run")
-                    full.append(len(whole) > 1 and f"{disk}/run still holds {whole[0]}" in said)
+                    said, whole = until_full(kind, disk.path / "run")
+                    full.append(len(whole) > 1 and f"{disk.path}/run still holds {whole[0]}" in said)
     held = sum(one.held for one in found)
     return [
         Figure(

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from prefopt.trainers.checkpointing.failure import SaveError
 from prefopt.trainers.checkpointing.verification import verify
-from scripts.faults.full_disk import refusals, small_disk, until_full
+from scripts.faults.full_disk import refusals, until_full
+from scripts.faults.small_disk import small_disk
 from scripts.faults.tiny_trainers import TRAINERS
 
 
@@ -33,14 +34,14 @@ def test_a_save_that_is_refused_room(kind: str, tmp_path: Path) -> None:
 
 def test_a_disk_of_one_megabyte(tmp_path: Path) -> None:
     """Checkpoints are written until it is full: all of them are whole, and the run stops and says so."""
-    with small_disk(tmp_path / "disk", 2**20) as disk:
+    with small_disk(tmp_path, 1024) as disk:
         if disk is None:
             pytest.skip("this user may not mount a small file system")
-        said, whole = until_full("reward", disk / "run")
+        said, whole = until_full("reward", disk.path / "run")
         assert "No space left on device" in said or "as on a full disk" in said
         assert len(whole) > 1
-        assert f"{disk}/run still holds {', '.join(whole)}, whole" in said
-        assert not list((disk / "run").glob("_unfinished*"))
+        assert f"{disk.path}/run still holds {', '.join(whole)}, whole" in said
+        assert not list((disk.path / "run").glob("_unfinished*"))
 
 
 class Full:
