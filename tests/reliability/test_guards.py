@@ -392,3 +392,19 @@ def test_a_state_is_never_made_unusable(caplog: pytest.LogCaptureFixture) -> Non
     again = updated(objective, state, {"slot": {"reward": torch.tensor(NAN)}})
     assert again is state
     assert "the state of the objective stays as it was: mean would not be finite" in caplog.text
+
+
+def test_a_resumed_run_knows_what_was_skipped(tmp_path: Path) -> None:
+    """Step 2 of 4 is skipped and checkpoint-2 written: resumed from there, the count goes on from 1.
+
+    With a line every fourth step, that line is the uninterrupted run's: the mean of steps 1, 3 and 4.
+    """
+    lines = []
+    for resume in (None, str(tmp_path / "checkpoint-2")):
+        trainer = offline_trainer(tmp_path, max_steps=4, save_strategy="steps", save_steps=2, logging_steps=4)
+        places.policy_offline(trainer, Plan({2: Spoilt(NAN, 0)}))
+        trainer.train(resume_from_checkpoint=resume)
+        assert trainer.finite_steps.skipped == 1
+        lines += [line for line in trainer.state.log_history if "loss" in line]
+    assert lines[0]["loss"] == lines[1]["loss"]
+    assert lines[0]["skipped_steps"] == lines[1]["skipped_steps"] == 1
