@@ -118,4 +118,13 @@ def _sound_extras(extras: Mapping[str, Tensor], pairs: Pairs) -> Tensor:
 def _mask_of(name: str, rollouts: Rollouts) -> Tensor | None:
     if name == "prompt_logps":
         return rollouts.extras.get("prompt_mask")
+    if name == "expert_logps":
+        return _until_its_end(rollouts.extras[name])
     return rollouts.mask if NEEDS[name].shape.startswith("(B, T") else None
+
+
+def _until_its_end(values: Tensor) -> Tensor:
+    """Return ``(B, T)`` bool: the first position, and all up to the last number; behind an answer's end stands NaN."""
+    there = (~torch.isnan(values)).flip(1).cumsum(1).flip(1) > 0
+    there[:, 0] = True
+    return there

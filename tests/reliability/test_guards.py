@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prefopt import recipes
+from prefopt.batch import Rollouts
 from prefopt.errors import UserError
 from prefopt.trainers import skipped_steps
+from prefopt.trainers.finite_rows import sound_rollouts
 from prefopt.trainers.finite_state import updated
 from prefopt.trainers.guards import FiniteStepsMixin, NonFiniteError, SkipNonFiniteSteps
 from prefopt.trainers.offline_config import OfflineConfig
@@ -408,3 +410,14 @@ def test_a_resumed_run_knows_what_was_skipped(tmp_path: Path) -> None:
         lines += [line for line in trainer.state.log_history if "loss" in line]
     assert lines[0]["loss"] == lines[1]["loss"]
     assert lines[0]["skipped_steps"] == lines[1]["skipped_steps"] == 1
+
+
+def test_an_experts_answer_ends() -> None:
+    """NaN behind its end is as it should be; inside it, in all of it, or an infinite number is not."""
+    nan, inf = torch.nan, torch.inf
+    logps = torch.tensor([[-1.0, -2.0, nan], [-1.0, nan, -2.0], [nan, nan, nan], [-1.0, inf, nan], [-1.0, -1.0, -1.0]])
+    mask = torch.ones(5, 3, dtype=torch.bool)
+    rollouts = Rollouts(
+        torch.zeros(5, dtype=torch.long), mask, torch.zeros(5, 1), torch.zeros(5, 3), {"expert_logps": logps}
+    )
+    assert sound_rollouts(rollouts).tolist() == [True, False, False, False, True]
