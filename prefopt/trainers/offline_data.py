@@ -49,8 +49,8 @@ def loaded(
         on_bad_row=config.on_bad_row,
         quarantine_path=quarantine,
     )
-    record_data(config.output_dir, name, report)
     check_pairs(pairs, needs, name)
+    record_data(config.output_dir, name, report)
     return pairs
 
 

@@ -30,7 +30,7 @@ from prefopt.trainers.supply.plan import wanted_columns
 from prefopt.trainers.supply.preferences import longest_writing
 from prefopt.trainers.supply.validation import check_validation
 from reward_models.backbones import position_limit
-from reward_models.data import load_with_report, sift
+from reward_models.data import Report, load_with_report, sift
 from reward_models.redaction import redacted
 from reward_models.whole_files import replace_json
 
@@ -102,11 +102,16 @@ def align_online(
         check_policy(model)
     # One after the other, as all processes may write the same file of bad rows.
     with config.main_process_first(desc="reading prompts"):
-        prompts = _prompts(data, config, on_bad_row, "training")
-        held_out = None if evaluation is None else _prompts(evaluation, config, on_bad_row, "evaluation")
+        prompts, found = _prompts(data, config, on_bad_row, "training")
+        held_out, found_there = None, None
+        if evaluation is not None:
+            held_out, found_there = _prompts(evaluation, config, on_bad_row, "evaluation")
     for rows, name in ((prompts, "the training data"), (held_out, "the evaluation data")):
         check_columns(rows, sources, name, skip=rollouts)
         check_supplied(rows, wanted_columns(read_inputs(config.inputs, chosen.needs), config), name)
+    for report, name in ((found, "training data"), (found_there, "evaluation data")):
+        if report is not None:
+            record_data(config.output_dir, name, report)
     tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
     shape = model.config if in_memory else policy_config(model)
     check_shape(chosen, shape)
@@ -128,17 +133,16 @@ def align_online(
     return _finish(trainer, tokenizer, held_out)
 
 
-def _prompts(data: Dataset | str | Path, config: OnlineConfig, on_bad_row: str, name: str) -> Dataset:
+def _prompts(
+    data: Dataset | str | Path, config: OnlineConfig, on_bad_row: str, name: str
+) -> tuple[Dataset, Report | None]:
     settings = {"on_bad_row": on_bad_row, "quarantine_path": Path(config.output_dir) / f"quarantine_{name}.jsonl"}
     if isinstance(data, Dataset):
         # Without prompts there is nothing to check yet: `check_columns` says so.
         if "prompt" not in data.column_names or not len(data):
-            return data
-        rows, report = sift(data, "prompts", f"{name} data", **settings)
-    else:
-        rows, report = load_with_report(data, "prompts", **settings)
-    record_data(config.output_dir, f"{name} data", report)
-    return rows
+            return data, None
+        return sift(data, "prompts", f"{name} data", **settings)
+    return load_with_report(data, "prompts", **settings)
 
 
 def _check_size(prompts: Any, config: OnlineConfig) -> None:

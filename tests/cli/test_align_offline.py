@@ -135,7 +135,7 @@ class TestBadInput:
     def test_prompt_longer_than_the_context(self, model, tmp_path, capsys):
         """The tiny model takes 512 tokens; an answer of 600 leaves no room for its prompt."""
         data = written(tmp_path / "long.jsonl", [row(0), row(1, chosen="y" * 600)])
-        self.refused(capsys, model, data, tmp_path / "out", message="row 1: the longer answer has 601 tokens")
+        self.refused(capsys, model, data, tmp_path / "out", message="row 2: the longer answer has 601 tokens")
 
     def test_max_length_beyond_the_context(self, model, data, tmp_path, capsys):
         more = ("--max-length", "1000")

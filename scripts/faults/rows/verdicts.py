@@ -11,6 +11,7 @@ from typing import Any
 from datasets import Dataset
 
 from prefopt.errors import UserError
+from prefopt.trainers.data_record import record_data
 from prefopt.trainers.judged_tokens import load_judged
 from prefopt.trainers.offline_config import OfflineConfig
 from prefopt.trainers.offline_data import loaded
@@ -106,7 +107,7 @@ def _prompts(path: Path, on_bad_row: str, folder: Path) -> None:
     from prefopt.trainers.online import OnlineConfig, _prompts
 
     config = OnlineConfig(output_dir=str(folder), use_cpu=True, per_device_train_batch_size=8)
-    _prompts(str(path), config, on_bad_row, "training")
+    record_data(folder, "training data", _prompts(str(path), config, on_bad_row, "training")[1])
 
 
 def _solutions(path: Path, on_bad_row: str, folder: Path) -> None:
