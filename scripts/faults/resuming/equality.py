@@ -64,13 +64,21 @@ class Ran:
 def tried(cases: Iterable[Case], folder: Path) -> Iterator[tuple[Case, list[str]]]:
     """Yield each case with what is not the same; those that share their uninterrupted run stand side by side."""
     for number, (_, some) in enumerate(groupby(cases, key=lambda case: case.made_of)):
-        together = list(some)
-        home = folder / str(number)
-        whole = run(together[0].make, home / "whole")
+        home, together = folder / str(number), list(some)
+        whole = _ended(run, together[0].make, home / "whole")
         for case in together:
-            again = resume(case.make, home / "whole", home / f"from-{case.save_at}", case.save_at)
-            yield case, differences(whole, again, case.save_at)
+            again = _ended(resume, case.make, home / "whole", home / f"from-{case.save_at}", case.save_at)
+            broken = [one for one in (whole, again) if isinstance(one, str)]
+            yield case, broken or differences(whole, again, case.save_at)
         shutil.rmtree(home)
+
+
+def _ended(work: Callable[..., Ran], *of: Any) -> Any:
+    """Return the run, or in words why it came to no end."""
+    try:
+        return work(*of)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def run(make: Callable[[Path], Any], folder: Path, checkpoint: Path | None = None) -> Ran:
