@@ -212,7 +212,9 @@ def _model(folder: Path) -> str | None:
     """Return a hash of the weights that a folder loads as; None where it loads as none."""
     if not (folder / "config.json").is_file():
         return None
-    return hash_of(AutoModelForCausalLM.from_pretrained(folder).state_dict())
+    return hash_of(
+        AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, trust_remote_code=False).state_dict()
+    )
 
 
 def inject(seed: int) -> list[Figure]:

@@ -50,8 +50,10 @@ def llmbar() -> Dataset:
 
 def shortened(folder: Path) -> Path:
     """Write the encoder's first two layers."""
-    AutoModel.from_pretrained(encoder_folder(), num_hidden_layers=2).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(encoder_folder()).save_pretrained(folder)
+    AutoModel.from_pretrained(
+        encoder_folder(), num_hidden_layers=2, use_safetensors=True, trust_remote_code=False
+    ).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(encoder_folder(), trust_remote_code=False).save_pretrained(folder)
     return folder
 
 

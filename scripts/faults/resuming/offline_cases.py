@@ -113,7 +113,7 @@ def trainer(folder: Path, lora: bool = False, experts: bool = False, count: int 
         }
     )  # fmt: skip
     objective, tokenizer = offline_objective(config), tiny_tokenizer()
-    policy = AutoModelForCausalLM.from_pretrained(base)
+    policy = AutoModelForCausalLM.from_pretrained(base, use_safetensors=True, trust_remote_code=False)
     banned = add_tokens(tokenizer, objective, lora)
     data = rows(objective, config.sample_weights, count)
     found = rows_of(data, config, objective, tokenizer, policy.config, "training data")
