@@ -94,6 +94,6 @@ def check_heads(rows: PairTokens | None, objective: OfflineMethod, name: str) ->
     for row, value in zip(rows.rows["row"], rows.rows[LABEL], strict=True):
         if value not in range(specification.heads):
             raise UserError(
-                f"{name}, row {row + 1}: {LABEL} is {value:g}, and the heads are 0 to {specification.heads - 1}; mend the "
-                "label, or set recipe_settings {heads: ...}"
+                f"{name}, row {row + 1}: {LABEL} is {value:g}, and the heads are 0 to {specification.heads - 1}; mend "
+                "the label, or set recipe_settings {heads: ...}"
             )

@@ -138,7 +138,8 @@ def sift(
         _refuse(bad, on_bad_row, quarantine, max_length)
         refused = {row.row_number - 1 for row in bad}
         rows = rows.select([i for i in range(len(rows)) if i not in refused])
-    if quarantine is not None:
+    # Without a file for bad rows there is no run whose record this could stand in.
+    if quarantine is not None and quarantine.name:
         record_lengths(quarantine.parent, name, len(data), len(bad), max_length)
     if len(rows) == 0:
         raise UserError(f"{name}: none of the {len(data)} {kind} fits max_length={max_length}; raise it")
