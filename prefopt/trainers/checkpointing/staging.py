@@ -20,20 +20,21 @@ from prefopt.trainers.checkpointing import manifest
 from prefopt.trainers.checkpointing.choice import checkpoint_to_resume
 from prefopt.trainers.checkpointing.data_fingerprint import fingerprint
 from prefopt.trainers.checkpointing.failure import OF_THE_DISK, on_all, save_error
+from prefopt.trainers.checkpointing.final_model import WholeModelMixin
 from prefopt.trainers.checkpointing.leftovers import remove_unfinished, staging_of
 from prefopt.trainers.checkpointing.placing import place, remove_older
 from prefopt.trainers.checkpointing.promise import promise_at_resume, promise_of
-from prefopt.trainers.checkpointing.together import gathered
-from prefopt.trainers.checkpointing.verification import STATE, Verdict, verify
+from prefopt.trainers.checkpointing.together import gathered, leads_machine
+from prefopt.trainers.checkpointing.verification import STATE, verify
 from prefopt.trainers.checkpointing.versions import versions
 from reward_models.redaction import redacted
-from reward_models.whole_files import model_written_beside, sync_folders
+from reward_models.whole_files import sync_folders
 
 logger = logging.getLogger(__name__)
 TELLS_BEST = (SaveStrategy.STEPS, SaveStrategy.EPOCH, SaveStrategy.BEST)
 
 
-class WholeCheckpointsMixin:
+class WholeCheckpointsMixin(WholeModelMixin):
     """Put first among the bases of a `transformers.Trainer` subclass.
 
     Whatever the class, its bases and its own subclasses write in their ``_save_checkpoint`` lands in a folder that
@@ -42,12 +43,8 @@ class WholeCheckpointsMixin:
     were.
     """
 
-    args: Any
-    state: Any
-    accelerator: Any
     train_dataset: Any
 
-    _staging: Path | None = None
     _waits_to_be_pushed = False
     _run = ""
     _data: Mapping[str, Any] | None = None
@@ -104,6 +101,9 @@ class WholeCheckpointsMixin:
                 raise
             self._say_failed(save_error(target.name, home, error), error)
             return
+        if leads_machine() and not self.args.should_save:
+            # Of a machine with a disk of its own, where nobody saves: its processes' random numbers.
+            shutil.rmtree(staging, ignore_errors=True)
         if self._waits_to_be_pushed:
             self._push_from_checkpoint(str(target))
 
@@ -168,42 +168,6 @@ class WholeCheckpointsMixin:
             self._waits_to_be_pushed = True
             return
         super()._push_from_checkpoint(checkpoint_folder)  # type: ignore[misc]
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """As transformers does; a kill or a full disk leaves the old model, the new one or none, never a mixture.
-
-        Raises:
-            SaveError: it could not be written.
-        """
-        target, shared = Path(output_dir or self.args.output_dir), self.is_deepspeed_enabled or self.is_fsdp_enabled  # type: ignore[attr-defined]
-        if self._staging is not None or shared or not self.args.should_save:
-            super().save_model(output_dir, _internal_call)  # type: ignore[misc]
-            return
-        try:
-            with model_written_beside(target) as beside:
-                super().save_model(str(beside), _internal_call=True)  # type: ignore[misc]
-        except OF_THE_DISK as error:
-            raise save_error("the model", target, error) from error
-        if self.args.push_to_hub and not _internal_call:
-            self.push_to_hub(commit_message="Model save", revision=self.args.hub_revision)  # type: ignore[attr-defined]
-
-    def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
-        limit, best = self.args.save_total_limit, self.state.best_model_checkpoint
-        if best is not None and not verify(Path(best)).valid:
-            if self.args.load_best_model_at_end:
-                self._refuse_best(verify(Path(best)))
-            # transformers would remove all but this one.
-            self.args.save_total_limit = None
-        try:
-            return super()._finalize_training(*args, **kwargs)  # type: ignore[misc]
-        finally:
-            self.args.save_total_limit = limit
-
-    def _refuse_best(self, verdict: Verdict) -> None:
-        raise UserError(
-            f"the best checkpoint, {verdict.folder}, cannot be loaded: {verdict.reason}. Training has ended, and "
-            "other checkpoints are as they were; resume without load_best_model_at_end for the last weights"
-        )
 
 
 def _whole(save: Callable[[Any, nn.Module, Any], None]) -> Callable[[Any, nn.Module, Any], None]:
