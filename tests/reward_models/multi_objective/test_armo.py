@@ -60,7 +60,7 @@ def test_with_an_intercept_the_common_part_of_states_is_left_out() -> None:
 def test_attributes_refuse_what_they_cannot_use() -> None:
     """Ratings of 1 to 5 as they are, and an attribute that hardly anyone rated."""
     features = torch.rand(10, 2)
-    with pytest.raises(DataError, match="'b', row 0: the rating .* lies outside 0 to 1"):
+    with pytest.raises(DataError, match=r"'b', row 0: the rating .* lies outside 0 to 1"):
         fit_attributes(features, torch.tensor([[0.5, 5.0]]).repeat(10, 1), ["a", "b"])
     rare = torch.full((10, 1), math.nan)
     rare[:4] = 0.5
