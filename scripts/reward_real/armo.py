@@ -197,7 +197,7 @@ def rows_of(arm: str, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
         known = [rank for rank in ranks if rank is not None]
         lines.append({
             "arm": arm, "score": way, "held-out pairs right": mean, "low": low, "high": high,
-            "correlation with the rating": float(np.mean(known)) if known else None,
+            "correlation with the rating": float(np.mean(known)) if known else "",
         })  # fmt: skip
     return lines
 
