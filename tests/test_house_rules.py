@@ -23,7 +23,7 @@ SOURCES = {**MODULES, **{".".join(path.relative_to(ROOT).with_suffix("").parts):
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
 # The only places that import a module whose name is not written there: tables of our own modules, and a user's own
 # reward function, named `file.py:function` in a configuration that the user wrote.
-LOADERS = {"prefopt.cli", "prefopt.trainers.sources", "scripts.bench.__main__", "scripts.claims.table"}
+LOADERS = {"prefopt.cli", "prefopt.trainers.rewards.reading", "scripts.bench.__main__", "scripts.claims.table"}
 # Folders whose programs run inside a sandbox, where running a candidate's code is the purpose.
 INSIDE = "inside"
 

@@ -10,7 +10,7 @@ from prefopt.cli.explaining import ExplainArguments
 from prefopt.cli.stopping import stoppable
 
 if TYPE_CHECKING:
-    from prefopt.trainers.game import PlayedGame
+    from prefopt.trainers.games.play import PlayedGame
 
 
 @dataclass
@@ -40,7 +40,7 @@ class PlayArguments:
 def run(argv: list[str]) -> int:
     """Play, save, and say what each iteration found. The same command again goes on where it was stopped."""
     from prefopt.trainers.adapters import AdapterArguments
-    from prefopt.trainers.game import GameConfig, play_game
+    from prefopt.trainers.games.play import GameConfig, play_game
 
     arguments, explain, adapter, config = parse(
         argv, "play", PlayArguments, ExplainArguments, AdapterArguments, GameConfig

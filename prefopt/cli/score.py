@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from prefopt.errors import UserError
 
 if TYPE_CHECKING:
-    from reward_models.score_parts import Part
     from reward_models.scoring import ScoringReport
-    from reward_models.scoring_settings import ScoringSettings
+    from reward_models.scoring.parts import Part
+    from reward_models.scoring.settings import ScoringSettings
 
 ENGINES = ("local", "ray")
 
@@ -45,7 +45,7 @@ class Arguments:
     @property
     def part(self) -> Part:
         """The part that this process has, or the first of its processes."""
-        from reward_models.score_parts import Part
+        from reward_models.scoring.parts import Part
 
         return Part(1, self.num_processes) if self.shard is None else Part.parse(self.shard)
 
@@ -67,13 +67,13 @@ class Arguments:
 def run(argv: list[str]) -> int:
     """Score and print counts."""
     from prefopt.cli.arguments import parse
-    from reward_models.scoring_settings import ScoringSettings, check_files
+    from reward_models.scoring.settings import ScoringSettings, check_files
 
     arguments, settings = parse(argv, "score", Arguments, ScoringSettings)
     arguments.check()
     check_files(Path(arguments.data), Path(arguments.output))
     if arguments.join is None and arguments.engine == "local":
-        from reward_models.score_resume import check_earlier
+        from reward_models.scoring.resume import check_earlier
 
         check_earlier(Path(arguments.data), Path(arguments.output), settings, arguments.part)
     if settings.explain and arguments.join is None:
@@ -102,7 +102,7 @@ def _score(
     if arguments.join is not None:
         return join_parts(source, output, arguments.join), output
     if arguments.engine == "ray":
-        from reward_models.ray_engine import score_with_ray
+        from reward_models.scoring.ray_engine import score_with_ray
 
         actors = arguments.num_processes if arguments.num_processes > 1 else None
         try:
@@ -110,7 +110,7 @@ def _score(
         except ModuleNotFoundError as error:
             raise UserError(f"--engine ray needs the extra 'ray': pip install 'prefopt[ray]' ({error})") from error
     if arguments.num_processes > 1:
-        from reward_models.score_processes import Patience, score_in_processes
+        from reward_models.scoring.processes import Patience, score_in_processes
 
         patience = Patience(arguments.stall_timeout, arguments.worker_restarts)
         report = score_in_processes(

@@ -32,7 +32,7 @@ def run(argv: list[str]) -> int:
     from prefopt.trainers.online_config import OnlineConfig
 
     arguments, search, config = parse(argv, "search-thresholds", AlignOnlineArguments, SearchArguments, OnlineConfig)
-    from prefopt.trainers.sources import read_sources
+    from prefopt.trainers.rewards.reading import read_sources
     from prefopt.trainers.threshold_runs import run_trial, with_thresholds
     from prefopt.trainers.threshold_search import Found, ThresholdSearch, Trial
     from reward_models.data import load_prompts

@@ -64,7 +64,7 @@ def run(argv: list[str]) -> int:
     weigh = _recipe(arguments)
     from prefopt.offline.data_weight import DistributionShift
     from prefopt.trainers.data_weights import sampled_rows, unweighed_rows, weights_by_shift, weights_by_spread
-    from reward_models.score_output import write_rows
+    from reward_models.scoring.output import write_rows
 
     rows = unweighed_rows(arguments.data)
     samples = rows if arguments.samples is None else sampled_rows(arguments.samples)

@@ -17,9 +17,9 @@ from prefopt.quickstart.sampling import Completions, sample
 from prefopt.quickstart.settings import VERIFIER, Settings
 from prefopt.quickstart.stages import Bar
 from prefopt.report import Estimate
-from prefopt.trainers.rewards import Completions as Scorable
-from prefopt.trainers.rewards import score_all
-from prefopt.trainers.sources import RewardSource
+from prefopt.trainers.rewards.reading import RewardSource
+from prefopt.trainers.rewards.scores import Completions as Scorable
+from prefopt.trainers.rewards.scores import score_all
 
 # Any constant does: samples for judging must not depend on how a policy was trained, and be the same for all.
 JUDGING_SEED = 20_000

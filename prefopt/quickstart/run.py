@@ -19,7 +19,7 @@ from prefopt.quickstart.stages import Stages
 from prefopt.quickstart.summary import print_summary, summary, write_summary
 from prefopt.quickstart.training import align_online, align_with_pairs, train_reward_model
 from prefopt.report import write_report
-from prefopt.trainers.sources import read_sources
+from prefopt.trainers.rewards.reading import read_sources
 from reward_models.evaluation import evaluate_model
 
 COUNT = 8

@@ -13,7 +13,8 @@ from prefopt.errors import UserError
 from prefopt.online.method import OnlineMethod
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.policies import check_policy
-from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.rewards.source import RewardSource
+from prefopt.trainers.rewards.verdicts import gives
 from prefopt.trainers.supply.checks import check_settings
 from prefopt.trainers.supply.hints import check_hints
 from prefopt.trainers.supply.plan import supplied, why_lacking
@@ -21,7 +22,6 @@ from prefopt.trainers.supply.preferences import check_preferences
 from prefopt.trainers.supply.soft import check_soft
 from prefopt.trainers.supply.tasks import check_tasks
 from prefopt.trainers.supply.turns import check_turns
-from prefopt.trainers.verdicts import gives
 from prefopt.weighting.constraint import thresholds_of
 
 logger = logging.getLogger(__name__)

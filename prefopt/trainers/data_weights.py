@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prefopt.errors import UserError
 from prefopt.offline.data_weight import AnswerSpread, DistributionShift
-from prefopt.trainers.pair_tokens import SAMPLE_WEIGHT
+from prefopt.trainers.pairs.tokens import SAMPLE_WEIGHT
 from prefopt.trainers.sample_losses import mean_losses
 from reward_models.data.faults import BadRow, RowFault
 from reward_models.data.faults import bad_row as faulty

@@ -24,9 +24,9 @@ from prefopt.trainers.degree_heads import (
 from prefopt.trainers.offline_config import OfflineConfig
 from prefopt.trainers.offline_data import loaded, tokenised
 from prefopt.trainers.offline_trainer import OfflineTrainer
-from prefopt.trainers.pair_batches import ABSENT, PairBatchCollator
-from prefopt.trainers.pair_statistics import laid_out
-from prefopt.trainers.pair_tokens import PairTokens
+from prefopt.trainers.pairs.batches import ABSENT, PairBatchCollator
+from prefopt.trainers.pairs.statistics import laid_out
+from prefopt.trainers.pairs.tokens import PairTokens
 from prefopt.trainers.policies import context_limit
 from prefopt.trainers.reference_pass import FROM_REFERENCE, ReferencePass
 from prefopt.trainers.token_budget import Side

@@ -9,7 +9,7 @@ from datasets import Dataset
 from transformers import set_seed
 
 from prefopt.errors import UserError
-from prefopt.trainers.pair_texts import texts_of
+from prefopt.trainers.pairs.texts import texts_of
 from prefopt.trainers.reward import score_statistics
 from prefopt.trainers.reward_config import RewardConfig
 from prefopt.trainers.reward_trainer import LONGEST

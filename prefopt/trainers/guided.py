@@ -21,8 +21,8 @@ from prefopt.trainers.adapters import AdapterArguments
 from prefopt.trainers.checkpointing.choice import newest_whole_checkpoint
 from prefopt.trainers.checkpointing.promise import ELSEWHERE
 from prefopt.trainers.offline_config import OfflineConfig, offline_objective
-from prefopt.trainers.pair_reference import fingerprint
-from prefopt.trainers.pair_tokens import PairTokens
+from prefopt.trainers.pairs.reference import fingerprint
+from prefopt.trainers.pairs.tokens import PairTokens
 from prefopt.trainers.stages import StagedRun
 from reward_models.whole_files import replace_json
 

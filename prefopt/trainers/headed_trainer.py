@@ -13,8 +13,8 @@ from prefopt.errors import UserError
 from prefopt.offline.method import OfflineMethod
 from prefopt.trainers.adapted import bare, is_adapted
 from prefopt.trainers.offline_trainer import OfflineTrainer
-from prefopt.trainers.pair_statistics import pair_statistics
-from prefopt.trainers.pair_tokens import PairTokens
+from prefopt.trainers.pairs.statistics import pair_statistics
+from prefopt.trainers.pairs.tokens import PairTokens
 from prefopt.trainers.policy_heads import NAME, attach_heads, heads_of, learns_faster, load_heads, ordinary, save_heads
 from prefopt.trainers.reference_pass import FROM_REFERENCE, ReferencePass
 from prefopt.trainers.token_budget import SHARDED

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from prefopt.batch import Judged
-from prefopt.trainers.pair_batches import PairBatchCollator, response_mask
+from prefopt.trainers.pairs.batches import PairBatchCollator, response_mask
 from prefopt.trainers.token_budget import Side
 
 

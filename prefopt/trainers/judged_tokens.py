@@ -11,7 +11,7 @@ from datasets import Dataset, concatenate_datasets
 
 from prefopt.errors import UserError
 from prefopt.trainers.data_record import record_data
-from prefopt.trainers.pair_tokens import (
+from prefopt.trainers.pairs.tokens import (
     SAMPLE_WEIGHT,
     PairTokens,
     check_pairs,

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from prefopt.trainers.guard_gradients import spoilt_parameter
-from prefopt.trainers.guard_report import some
+from prefopt.trainers.guards.gradients import spoilt_parameter
+from prefopt.trainers.guards.report import some
 
 
 def last_words(step: int, many: int, rows: Sequence[Any], page: str, model: nn.Module, checkpoint: str | None) -> str:

@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from prefopt.offline.pairs import Levels
 from prefopt.offline.pairs.levels import BETWEEN, ITSELF, WITHIN
-from prefopt.trainers.pair_tokens import LABEL, PairTokens
+from prefopt.trainers.pairs.tokens import LABEL, PairTokens
 from reward_models.data.constraints import LevelPrompts, level_prompts
 from reward_models.formatting import Formatter
 

@@ -16,8 +16,8 @@ from prefopt.trainers.level_tokens import LEVEL, SIDES, alone, with_levels
 from prefopt.trainers.offline_config import OfflineConfig
 from prefopt.trainers.offline_data import loaded, tokenised
 from prefopt.trainers.offline_trainer import OfflineTrainer
-from prefopt.trainers.pair_batches import ABSENT, PairBatchCollator
-from prefopt.trainers.pair_tokens import PairTokens
+from prefopt.trainers.pairs.batches import ABSENT, PairBatchCollator
+from prefopt.trainers.pairs.tokens import PairTokens
 from prefopt.trainers.policies import context_limit
 from prefopt.trainers.token_budget import Side
 

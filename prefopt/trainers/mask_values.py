@@ -19,9 +19,9 @@ from prefopt.offline.token_mask import ActivationMask
 from prefopt.offline.token_mask.learned import INPUTS
 from prefopt.trainers.adapted import bare, is_adapted, with_adapter
 from prefopt.trainers.logprobs import attach_tree_head
-from prefopt.trainers.pair_batches import PairBatchCollator, longest, pairs_of
-from prefopt.trainers.pair_statistics import laid_out, pair_outputs, pair_statistics
-from prefopt.trainers.pair_tokens import tokenise_pairs
+from prefopt.trainers.pairs.batches import PairBatchCollator, longest, pairs_of
+from prefopt.trainers.pairs.statistics import laid_out, pair_outputs, pair_statistics
+from prefopt.trainers.pairs.tokens import tokenise_pairs
 from prefopt.trainers.policies import check_policy, context_limit, load_policy, load_tokenizer, prepare_tokenizer
 from prefopt.trainers.reference_pass import reference_pass
 from prefopt.trainers.token_masks import NAME, load_masks

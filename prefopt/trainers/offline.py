@@ -24,7 +24,7 @@ from prefopt.trainers.level_trainer import LevelTrainer, level_rows, levels_of
 from prefopt.trainers.offline_config import OfflineConfig, offline_objective
 from prefopt.trainers.offline_data import loaded, tokenised
 from prefopt.trainers.offline_trainer import OfflineTrainer
-from prefopt.trainers.pair_tokens import PairTokens
+from prefopt.trainers.pairs.tokens import PairTokens
 from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer, policy_config
 from prefopt.trainers.policy_heads import detach_heads, heads_of
 from prefopt.trainers.response_tokens import ResponseObjective, add_tokens, make_room, response_tokens

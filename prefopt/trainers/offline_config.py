@@ -12,9 +12,9 @@ from prefopt.errors import UserError, nearest
 from prefopt.offline import OfflineMethod
 from prefopt.offline.reference import Folder
 from prefopt.trainers.checkpointing.settings import CheckpointArguments
-from prefopt.trainers.guard_settings import GuardArguments
+from prefopt.trainers.guards.settings import GuardArguments
 from prefopt.trainers.optimiser import OptimiserArguments
-from prefopt.trainers.pair_statistics import needed_statistics
+from prefopt.trainers.pairs.statistics import needed_statistics
 from prefopt.trainers.reference_settings import check_reference
 from prefopt.trainers.sample_weights import with_sample_weights
 from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget

@@ -12,7 +12,7 @@ from prefopt.errors import UserError
 from prefopt.trainers.data_record import record_data
 from prefopt.trainers.judged_tokens import load_judged, tokenise_judged, without_partners
 from prefopt.trainers.offline_config import OfflineConfig
-from prefopt.trainers.pair_tokens import LABEL, PairTokens, check_pairs, tokenise_pairs
+from prefopt.trainers.pairs.tokens import LABEL, PairTokens, check_pairs, tokenise_pairs
 from prefopt.trainers.policies import context_limit
 from reward_models.data import load_preferences_with_report
 

@@ -20,9 +20,9 @@ from prefopt.errors import UserError
 from prefopt.offline.method import OfflineMethod
 from prefopt.trainers.adapted import bare, is_adapted
 from prefopt.trainers.checkpointing.staging import WholeCheckpointsMixin
-from prefopt.trainers.finite_rows import sound_rows
-from prefopt.trainers.guard_texts import texts_of_rows
-from prefopt.trainers.guards import FiniteStepsMixin
+from prefopt.trainers.guards.finite_rows import sound_rows
+from prefopt.trainers.guards.mixin import FiniteStepsMixin
+from prefopt.trainers.guards.texts import texts_of_rows
 from prefopt.trainers.history import HistoryFile, Tally
 from prefopt.trainers.kept_reference import KeepsReferenceMixin
 from prefopt.trainers.logprobs import attach_tree_head
@@ -30,10 +30,10 @@ from prefopt.trainers.mask_training import TrainsMasksMixin
 from prefopt.trainers.offline_config import OfflineConfig
 from prefopt.trainers.offline_data import tokenised
 from prefopt.trainers.optimiser import use_optimiser
-from prefopt.trainers.pair_batches import PairBatchCollator, PairRows, length, longest, pair_order, pairs_of
-from prefopt.trainers.pair_reference import ReferenceLogps
-from prefopt.trainers.pair_statistics import laid_out, needed_statistics, pair_outputs, pair_statistics
-from prefopt.trainers.pair_tokens import PairTokens, label_columns
+from prefopt.trainers.pairs.batches import PairBatchCollator, PairRows, length, longest, pair_order, pairs_of
+from prefopt.trainers.pairs.reference import ReferenceLogps
+from prefopt.trainers.pairs.statistics import laid_out, needed_statistics, pair_outputs, pair_statistics
+from prefopt.trainers.pairs.tokens import PairTokens, label_columns
 from prefopt.trainers.policies import prepare_tokenizer
 from prefopt.trainers.reference_cache import cache_key, compute_reference, with_reference
 from prefopt.trainers.reference_pass import FROM_REFERENCE, ReferencePass, check_reference_pass, reference_pass

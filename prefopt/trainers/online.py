@@ -21,8 +21,8 @@ from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.online_trainer import HISTORY, OnlineTrainer
 from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer, policy_config
 from prefopt.trainers.prompts import check_columns, check_lengths, check_supplied
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.sources import read_sources
+from prefopt.trainers.rewards.reading import read_sources
+from prefopt.trainers.rewards.source import RewardSource
 from prefopt.trainers.stop_signals import heed_stop_signals
 from prefopt.trainers.supply.checks import check_shape
 from prefopt.trainers.supply.input_settings import read_inputs

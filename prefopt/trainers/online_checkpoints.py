@@ -11,7 +11,7 @@ from prefopt.composition import State
 from prefopt.online.method import OnlineMethod
 from prefopt.trainers import progress
 from prefopt.trainers.model_card import model_card
-from prefopt.trainers.scoring import Scorer
+from prefopt.trainers.rewards.scorer import Scorer
 from prefopt.trainers.supply.critic import ValueHead, load_critic, save_critic, without_critic
 from prefopt.trainers.trl_hooks import HookedGRPOTrainer
 from prefopt.trainers.written_settings import write_settings

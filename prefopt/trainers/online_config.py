@@ -12,7 +12,7 @@ from trl import GRPOConfig
 from prefopt.errors import UserError
 from prefopt.trainers.adapters import AdapterArguments
 from prefopt.trainers.checkpointing.settings import CheckpointArguments
-from prefopt.trainers.guard_settings import GuardArguments
+from prefopt.trainers.guards.settings import GuardArguments
 from prefopt.trainers.optimiser import OptimiserArguments
 from prefopt.trainers.supply.settings import SupplyArguments
 from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget

@@ -21,11 +21,11 @@ from prefopt.trainers import progress
 from prefopt.trainers.checkpointing.staging import WholeCheckpointsMixin
 from prefopt.trainers.compose import choose_objective, tell_unread_rewards, with_length, with_roles, with_weights
 from prefopt.trainers.display import show_brief_lines
-from prefopt.trainers.finite_rows import finite_rows, prepare_finite, sound_policy
-from prefopt.trainers.finite_state import updated
 from prefopt.trainers.generation import attach, completion_mask, detach_rows, gather_rollouts, reads_logps
-from prefopt.trainers.guard_texts import texts_of_rollouts
-from prefopt.trainers.guards import FiniteStepsMixin
+from prefopt.trainers.guards.finite_rows import finite_rows, prepare_finite, sound_policy
+from prefopt.trainers.guards.finite_state import updated
+from prefopt.trainers.guards.mixin import FiniteStepsMixin
+from prefopt.trainers.guards.texts import texts_of_rollouts
 from prefopt.trainers.history import HistoryFile, Tally
 from prefopt.trainers.online_checkpoints import OnlineCheckpoints
 from prefopt.trainers.online_config import OnlineConfig
@@ -34,9 +34,10 @@ from prefopt.trainers.preference_prompt import PreferencePrompt
 from prefopt.trainers.prompts import check_columns, check_supplied
 from prefopt.trainers.reference import Reference
 from prefopt.trainers.resuming import ResumesMixin
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.scoring import Scorer
-from prefopt.trainers.sources import check_names, read_sources
+from prefopt.trainers.rewards.reading import check_names, read_sources
+from prefopt.trainers.rewards.scorer import Scorer
+from prefopt.trainers.rewards.source import RewardSource
+from prefopt.trainers.rewards.unscored import UnscoredLimit
 from prefopt.trainers.supply.behaviour import Behaviour
 from prefopt.trainers.supply.checks import check_shape, check_weights_are_whole
 from prefopt.trainers.supply.critic import attach_critic, own_rate
@@ -53,7 +54,6 @@ from prefopt.trainers.supply.turns import Turns, needs_of
 from prefopt.trainers.supply.validation import Validation, check_validation
 from prefopt.trainers.supply.whole_batch import WholeBatch
 from prefopt.trainers.trl_hooks import require_tested_version
-from prefopt.trainers.unscored import UnscoredLimit
 from reward_models.attention_choice import use_attention
 
 HISTORY, SOUND = "history.jsonl", "sound"

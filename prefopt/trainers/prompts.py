@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prefopt.errors import UserError, nearest
-from prefopt.trainers.sources import RewardSource
+from prefopt.trainers.rewards.reading import RewardSource
 from reward_models.chat_template import by_template
 from reward_models.data.faults import BadRow
 from reward_models.data.quarantine import Quarantine

@@ -9,9 +9,9 @@ from accelerate import Accelerator
 from datasets import Dataset
 from torch import Tensor
 
-from prefopt.trainers.pair_batches import PairBatchCollator, length, longest
-from prefopt.trainers.pair_statistics import pair_statistics
-from prefopt.trainers.pair_tokens import LABEL, PairTokens, tokenise_pairs
+from prefopt.trainers.pairs.batches import PairBatchCollator, length, longest
+from prefopt.trainers.pairs.statistics import pair_statistics
+from prefopt.trainers.pairs.tokens import LABEL, PairTokens, tokenise_pairs
 from prefopt.trainers.policies import check_policy, context_limit, load_tokenizer, policy_config, prepare_tokenizer
 from prefopt.trainers.reading import load_to_read
 from prefopt.trainers.reference_cache import SIDES, compute_reference

@@ -14,7 +14,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from prefopt.errors import UserError
-from prefopt.trainers.pair_batches import response_mask
+from prefopt.trainers.pairs.batches import response_mask
 from prefopt.trainers.reading import longest_first
 from reward_models.checked_tensors import load_checked, save_checked
 

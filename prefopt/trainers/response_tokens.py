@@ -14,7 +14,7 @@ from prefopt.offline import OfflineMethod
 from prefopt.offline.logged import LoggedObjective
 from prefopt.offline.scored_text import ScoredTextObjective
 from prefopt.trainers.offline_config import OfflineConfig
-from prefopt.trainers.pair_tokens import SAMPLE_WEIGHT, PairTokens, check_weights
+from prefopt.trainers.pairs.tokens import SAMPLE_WEIGHT, PairTokens, check_weights
 from prefopt.trainers.policies import context_limit
 from prefopt.trainers.response_rows import LOGGED_TOKENS, read_rows
 from reward_models.data.faults import BadRow

@@ -17,8 +17,8 @@ from prefopt.trainers.adapted import bare
 from prefopt.trainers.history import Tally
 from prefopt.trainers.judged_batches import JudgedBatchCollator
 from prefopt.trainers.offline_trainer import OfflineTrainer
-from prefopt.trainers.pair_batches import response_mask
-from prefopt.trainers.pair_statistics import pair_statistics
+from prefopt.trainers.pairs.batches import response_mask
+from prefopt.trainers.pairs.statistics import pair_statistics
 from prefopt.trainers.response_tokens import OF_ROWS, ResponseObjective
 from prefopt.trainers.supply.critic import NAME, ValueHead, load_critic, save_critic, without_critic
 

@@ -11,7 +11,7 @@ from transformers import TrainingArguments
 from prefopt import recipes
 from prefopt.errors import UserError, nearest
 from prefopt.trainers.checkpointing.settings import CheckpointArguments
-from prefopt.trainers.guard_settings import GuardArguments
+from prefopt.trainers.guards.settings import GuardArguments
 from prefopt.trainers.optimiser import OptimiserArguments
 from prefopt.trainers.token_budget import BUDGET_HELP, check_token_budget
 from reward_models.attention_choice import ATTENTION_HELP, check_attention

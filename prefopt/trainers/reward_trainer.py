@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer
 
 from prefopt.trainers.checkpointing.staging import WholeCheckpointsMixin
-from prefopt.trainers.finite_rows import finite_rows
-from prefopt.trainers.guard_texts import texts_of_rows
-from prefopt.trainers.guards import FiniteStepsMixin
+from prefopt.trainers.guards.finite_rows import finite_rows
+from prefopt.trainers.guards.mixin import FiniteStepsMixin
+from prefopt.trainers.guards.texts import texts_of_rows
 from prefopt.trainers.optimiser import use_optimiser
 from prefopt.trainers.resuming import ResumesMixin
 from prefopt.trainers.reward_config import RewardConfig

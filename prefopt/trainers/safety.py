@@ -17,9 +17,9 @@ from transformers import set_seed
 from prefopt.errors import UserError
 from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer, prepare_tokenizer
 from prefopt.trainers.prompts import check_columns
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.rewards import Completions, scores_and_failures
-from prefopt.trainers.sources import read_source
+from prefopt.trainers.rewards.reading import read_source
+from prefopt.trainers.rewards.scores import Completions, scores_and_failures
+from prefopt.trainers.rewards.source import RewardSource
 from prefopt.trainers.supply.texts import padded, prompt_ids
 from reward_models.backbones import position_limit
 from reward_models.evaluation.safety_test import SafetyTest, check_test, safety_test

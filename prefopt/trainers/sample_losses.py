@@ -14,8 +14,8 @@ from torch import Tensor
 
 from prefopt.trainers.judged_batches import JudgedBatchCollator
 from prefopt.trainers.judged_tokens import tokenise_judged
-from prefopt.trainers.pair_batches import length, longest, response_mask
-from prefopt.trainers.pair_statistics import pair_statistics
+from prefopt.trainers.pairs.batches import length, longest, response_mask
+from prefopt.trainers.pairs.statistics import pair_statistics
 from prefopt.trainers.policies import context_limit, load_tokenizer, policy_config, prepare_tokenizer
 from prefopt.trainers.reading import load_to_read, longest_first
 from reward_models.formatting import Text

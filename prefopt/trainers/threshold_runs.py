@@ -14,8 +14,8 @@ from prefopt import recipes
 from prefopt.errors import UserError
 from prefopt.trainers.online import align_online
 from prefopt.trainers.online_config import OnlineConfig
+from prefopt.trainers.rewards.reading import read_source
 from prefopt.trainers.safety import complete, costs_of
-from prefopt.trainers.sources import read_source
 from prefopt.trainers.threshold_search import Trial, near_thresholds
 
 

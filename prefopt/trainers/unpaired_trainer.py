@@ -20,8 +20,8 @@ from prefopt.trainers.adapted import bare
 from prefopt.trainers.judged_batches import JudgedBatchCollator, balance, judged_of, partners
 from prefopt.trainers.judged_tokens import COLUMNS
 from prefopt.trainers.offline_trainer import OfflineTrainer
-from prefopt.trainers.pair_batches import PairRows, response_mask
-from prefopt.trainers.pair_statistics import pair_statistics
+from prefopt.trainers.pairs.batches import PairRows, response_mask
+from prefopt.trainers.pairs.statistics import pair_statistics
 from prefopt.trainers.policies import context_limit
 from prefopt.trainers.prompt_matching import PromptMatcher, prompt_embeddings
 from prefopt.trainers.token_budget import in_order, parts_of

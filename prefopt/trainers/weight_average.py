@@ -20,7 +20,7 @@ from prefopt.trainers.adapters import AdapterArguments
 from prefopt.trainers.checkpointing.choice import newest_whole_checkpoint
 from prefopt.trainers.guided import content, settings_of
 from prefopt.trainers.member_selection import Selection, select_members
-from prefopt.trainers.pair_texts import texts_of
+from prefopt.trainers.pairs.texts import texts_of
 from prefopt.trainers.reward import score_statistics, train_reward
 from prefopt.trainers.reward_config import RewardConfig, reward_loss
 from prefopt.trainers.reward_trainer import LONGEST

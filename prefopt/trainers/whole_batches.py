@@ -16,7 +16,7 @@ from transformers import TrainerCallback
 from prefopt.composition import State
 from prefopt.offline.method import OfflineMethod
 from prefopt.offline.whole_batch import PreparedPairs
-from prefopt.trainers.finite_state import updated
+from prefopt.trainers.guards.finite_state import updated
 from prefopt.trainers.progress import check_state
 from prefopt.trainers.token_budget import parts_of
 

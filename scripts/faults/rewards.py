@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.rewards import Completions, RewardSourceError, scores_and_failures
+from prefopt.trainers.rewards.scores import Completions, RewardSourceError, scores_and_failures
+from prefopt.trainers.rewards.source import RewardSource
 from reward_models.clock import Clock
 from reward_models.failures import InfrastructureError, Ungradable
 from reward_models.hanging import abandoned

@@ -22,9 +22,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from reward_models import score_processes, score_store
 from reward_models.errors import DataError, ModelError
 from reward_models.scoring import Part, ScoringReport, join_parts, score_file, score_part
+from reward_models.scoring import processes as score_processes
+from reward_models.scoring import store as score_store
 from scripts.faults.figure import Figure
 from scripts.faults.scoring_world import CASES, Case, World, build, rows_of
 from scripts.faults.small_disk import small_disk

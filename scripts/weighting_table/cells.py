@@ -21,8 +21,8 @@ from prefopt.quickstart.sampling import sample
 from prefopt.trainers.compose import compose
 from prefopt.trainers.online import OnlineConfig, align_online
 from prefopt.trainers.preference_prompt import PreferencePrompt
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.sources import read_sources
+from prefopt.trainers.rewards.reading import read_sources
+from prefopt.trainers.rewards.source import RewardSource
 from reward_models.data import load_prompts
 
 NAMES = ("right answer", "courtesy", "brevity")

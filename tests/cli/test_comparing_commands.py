@@ -106,7 +106,7 @@ def test_a_missing_reference_is_said_at_once(place, capsys):
     ):
         assert run(command) == 2
         assert "reference" in capsys.readouterr().err
-    from prefopt.trainers.sources import read_source
+    from prefopt.trainers.rewards.reading import read_source
 
     assert read_source({"source": "out"}).required_columns() == {"reference": "reference"}
     assert read_source({"source": "out", "columns": {"reference": "gold"}}).required_columns() == {"reference": "gold"}

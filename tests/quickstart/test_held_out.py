@@ -12,7 +12,7 @@ from prefopt import assets
 from prefopt.quickstart.held_out import Judged, estimate, score
 from prefopt.quickstart.sampling import Completions, sample
 from prefopt.quickstart.settings import VERIFIER, EvaluationSettings, Settings
-from prefopt.trainers.sources import read_sources
+from prefopt.trainers.rewards.reading import read_sources
 
 QUESTIONS = ["What is 37 plus 48?", "Can you tell me 85 minus 12?", "Please tell me 60 plus 11."]
 

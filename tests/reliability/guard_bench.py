@@ -10,7 +10,7 @@ import torch
 from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
-from prefopt.trainers.guards import SkipNonFiniteSteps
+from prefopt.trainers.guards.mixin import SkipNonFiniteSteps
 
 ALONE: dict[str, Any] = {
     "num_processes": 1,

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.scoring import Scorer
-from prefopt.trainers.unscored import UnscoredLimit
+from prefopt.trainers.rewards.scorer import Scorer
+from prefopt.trainers.rewards.source import RewardSource
+from prefopt.trainers.rewards.unscored import UnscoredLimit
 from reward_models.failures import InfrastructureError
 from reward_models.patience import Patience
 

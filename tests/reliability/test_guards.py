@@ -18,14 +18,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from prefopt import recipes
 from prefopt.batch import Rollouts
 from prefopt.errors import UserError
-from prefopt.trainers import skipped_steps
-from prefopt.trainers.finite_rows import sound_rollouts
-from prefopt.trainers.finite_state import updated
-from prefopt.trainers.guards import FiniteStepsMixin, NonFiniteError, SkipNonFiniteSteps
+from prefopt.trainers.guards import skipped_steps
+from prefopt.trainers.guards.finite_rows import sound_rollouts
+from prefopt.trainers.guards.finite_state import updated
+from prefopt.trainers.guards.mixin import FiniteStepsMixin, NonFiniteError, SkipNonFiniteSteps
+from prefopt.trainers.guards.skipped_steps import dump, read_skipped
 from prefopt.trainers.offline_config import OfflineConfig
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.reward_config import RewardConfig
-from prefopt.trainers.skipped_steps import dump, read_skipped
 from prefopt.trainers.step_counts import StepCounts
 from scripts.faults.non_finite import offline_trainer
 from scripts.faults.poisoning import places

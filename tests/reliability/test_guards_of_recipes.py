@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prefopt import recipes
 from prefopt.batch import NEEDS, PairOutputs, PolicyOutputs, Rollouts
-from prefopt.trainers.finite_rows import OF_MODELS, OF_WHOLE_BATCHES, prepare_finite, sound_policy, sound_rows
+from prefopt.trainers.guards.finite_rows import OF_MODELS, OF_WHOLE_BATCHES, prepare_finite, sound_policy, sound_rows
 from tests.contract.offline_properties import PROPERTIES
 from tests.contract.online_samples import policy, rollouts
 from tests.offline import test_logged, test_scored_text

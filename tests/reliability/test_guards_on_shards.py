@@ -13,7 +13,7 @@ from accelerate.utils import DistributedType
 from torch import nn
 from torch.distributed.fsdp import fully_shard
 
-from prefopt.trainers.guards import SkipNonFiniteSteps
+from prefopt.trainers.guards.mixin import SkipNonFiniteSteps
 from tests.reliability.guard_bench import ALONE, same
 
 

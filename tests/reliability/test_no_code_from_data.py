@@ -26,7 +26,7 @@ PLACES: dict[str, dict[str, str]] = {
     "prefopt/recipes/online/__init__.py": {"import_module": OWN_TABLE},
     "prefopt/recipes/reward/__init__.py": {"import_module": OWN_TABLE},
     "prefopt/recipes/weighting/__init__.py": {"import_module": OWN_TABLE},
-    "prefopt/trainers/sources.py": {
+    "prefopt/trainers/rewards/reading.py": {
         "importlib.util.spec_from_file_location": "the user's own reward function, which the user names"
     },
     "scripts/bench/__main__.py": {"importlib.import_module": OWN_TABLE},

@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from prefopt.errors import UserError
 from prefopt.games.judged import Judged
 from prefopt.games.matrix import MatrixGame, check_policy
-from prefopt.trainers.completions import Completions
 from prefopt.trainers.prompt_matching import PromptMatcher
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.rewards import RewardSourceError
+from prefopt.trainers.rewards.completions import Completions
+from prefopt.trainers.rewards.scores import RewardSourceError
+from prefopt.trainers.rewards.source import RewardSource
 from prefopt.trainers.supply.inputs import UserInput
 from prefopt.weighting.fit_power_mean import fit_to_values
 from reward_models.averaging import average_models

@@ -16,7 +16,7 @@ from prefopt.trainers.checkpointing.data_fingerprint import fingerprint
 from prefopt.trainers.checkpointing.manifest import hash_of
 from prefopt.trainers.checkpointing.promise import promise_at_resume
 from prefopt.trainers.checkpointing.verification import verify
-from prefopt.trainers.guards import NonFiniteError
+from prefopt.trainers.guards.mixin import NonFiniteError
 from prefopt.trainers.history import read_history
 from scripts.faults.resuming import offline_cases as offline
 from scripts.faults.resuming import online_cases as online

@@ -10,8 +10,8 @@ import torch
 
 from prefopt import recipes
 from prefopt.offline.reference import Guide
-from prefopt.trainers import game as loop
-from prefopt.trainers.game import play_game
+from prefopt.trainers.games import play as loop
+from prefopt.trainers.games.play import play_game
 from prefopt.trainers.offline import align_offline
 from scripts.faults.resuming import offline_cases as offline
 from tests.tiny import save_tiny, tiny_llama, tiny_tokenizer

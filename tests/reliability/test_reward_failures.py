@@ -24,11 +24,11 @@ import pytest
 import torch
 
 from prefopt.errors import UserError
-from prefopt.trainers import asking
-from prefopt.trainers.answers import ABSTAINED, BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED, Scores
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.rewards import Completions, RewardSourceError, scores_and_failures
-from prefopt.trainers.sources import read_source
+from prefopt.trainers.rewards import asking
+from prefopt.trainers.rewards.answers import ABSTAINED, BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED, Scores
+from prefopt.trainers.rewards.reading import read_source
+from prefopt.trainers.rewards.scores import Completions, RewardSourceError, scores_and_failures
+from prefopt.trainers.rewards.source import RewardSource
 from reward_models import hanging
 from reward_models.clock import Clock
 from reward_models.failures import Failure, InfrastructureError, SourceStopped, Ungradable, failure_of

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import torch
 
-from prefopt.trainers.answers import BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.rewards import Completions, scores_and_failures
-from prefopt.trainers.sources import read_source
+from prefopt.trainers.rewards.answers import BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED
+from prefopt.trainers.rewards.reading import read_source
+from prefopt.trainers.rewards.scores import Completions, scores_and_failures
+from prefopt.trainers.rewards.source import RewardSource
 from reward_models.clock import Clock
 from reward_models.errors import ModelError
 from reward_models.failures import InfrastructureError, Ungradable

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from prefopt.trainers.answers import BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.rewards import Completions, RewardSourceError, scores_and_failures
+from prefopt.trainers.rewards.answers import BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED
+from prefopt.trainers.rewards.scores import Completions, RewardSourceError, scores_and_failures
+from prefopt.trainers.rewards.source import RewardSource
 from reward_models.clock import Clock
 from reward_models.failures import InfrastructureError, Ungradable
 from reward_models.verifiable import ExactAnswer, HybridReward, MathAnswer, UnitTests, math_process

@@ -22,7 +22,7 @@ import torch
 from reward_models import RewardModel
 from reward_models.errors import DataError, ModelError
 from reward_models.scoring import Part, ScoringSettings, join_parts, score_file, score_part
-from reward_models.scoring_settings import check_files
+from reward_models.scoring.settings import check_files
 from scripts.faults import scoring as faults
 from scripts.faults.scoring_world import CASES, World, build, rows_of
 from scripts.faults.small_disk import small_disk
@@ -40,8 +40,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.fixture(autouse=True)
 def _settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reward_models.score_store.SECONDS_TO_KEEP", 0.0)
-    monkeypatch.setattr("reward_models.score_lock.PATIENCE", 0.2)
+    monkeypatch.setattr("reward_models.scoring.store.SECONDS_TO_KEEP", 0.0)
+    monkeypatch.setattr("reward_models.scoring.lock.PATIENCE", 0.2)
 
 
 def scored(world: World, output: Path, **settings: Any) -> Any:

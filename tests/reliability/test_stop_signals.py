@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from prefopt.cli import main
 from prefopt.trainers import stop_signals
-from prefopt.trainers.game import GameConfig, play_game
+from prefopt.trainers.games.play import GameConfig, play_game
 from prefopt.trainers.stop_signals import StopSignals, TrainingStopped
 from scripts.faults.stop_signals import PLACES, SETTINGS, resumed, told_to_stop
 from scripts.faults.tiny_trainers import TRAINERS, questions, same_end

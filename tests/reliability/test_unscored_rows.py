@@ -14,9 +14,9 @@ from torch import Tensor
 
 from prefopt import recipes
 from prefopt.batch import PolicyOutputs, Prepared, Rollouts
-from prefopt.trainers.answers import ABSTAINED, BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED
-from prefopt.trainers.rewards import RewardSourceError
-from prefopt.trainers.unscored import UnscoredLimit
+from prefopt.trainers.rewards.answers import ABSTAINED, BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED
+from prefopt.trainers.rewards.scores import RewardSourceError
+from prefopt.trainers.rewards.unscored import UnscoredLimit
 from reward_models.failures import InfrastructureError, Ungradable
 from reward_models.patience import Patience
 from tests.trainers.online.support import token_mean, trainer

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from prefopt.errors import UserError
-from prefopt.trainers.game_pairs import in_chunks, read_chunks
+from prefopt.trainers.games.pairs import in_chunks, read_chunks
 from prefopt.trainers.threshold_search import FILE, ThresholdSearch, Trial
 from reward_models.checked_tensors import load_checked, save_checked
 from reward_models.whole_files import UNFINISHED, model_written_beside, replace_json, replace_text, written_beside

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from reward_models import RewardModel
-from reward_models.ray_engine import score_with_ray
 from reward_models.scoring import ScoringSettings, score_file
+from reward_models.scoring.ray_engine import score_with_ray
 from tests.tiny import save_tiny, tiny_llama, tiny_tokenizer
 
 

@@ -16,8 +16,8 @@ import torch
 
 from reward_models import RewardModel
 from reward_models.errors import DataError
-from reward_models.score_processes import score_in_processes
 from reward_models.scoring import Part, ScoringSettings, join_parts, score_file, score_part
+from reward_models.scoring.processes import score_in_processes
 from tests.tiny import save_tiny, tiny_llama, tiny_tokenizer
 
 SETTINGS = ScoringSettings(shard_rows=8, batch_tokens=128)

@@ -13,7 +13,7 @@ from prefopt.errors import UserError
 from prefopt.offline import OfflineObjective
 from prefopt.trainers.history import read_history
 from prefopt.trainers.offline import AdapterArguments, OfflineTrainer, align_offline, offline_objective
-from prefopt.trainers.pair_reference import ReferenceLogps
+from prefopt.trainers.pairs.reference import ReferenceLogps
 from tests.tiny import save_tiny, tiny_gpt2, tiny_llama, tiny_tokenizer
 from tests.trainers.pairs import pairs, quiet
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, BloomConfig
 from prefopt import recipes
 from prefopt.errors import UserError
 from prefopt.trainers.offline import AdapterArguments, OfflineTrainer, align_offline
-from prefopt.trainers.pair_batches import PairBatchCollator, pairs_of
+from prefopt.trainers.pairs.batches import PairBatchCollator, pairs_of
 from prefopt.trainers.reference_cache import SIDES
 from prefopt.trainers.sampling_order import EpochShuffle, LengthBuckets
 from tests.tiny import VOCABULARY_SIZE, save_tiny, tiny_gpt2, tiny_llama, tiny_tokenizer

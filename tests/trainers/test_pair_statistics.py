@@ -6,7 +6,7 @@ import torch
 from prefopt import recipes
 from prefopt.errors import UserError
 from prefopt.offline import OfflineObjective
-from prefopt.trainers.pair_statistics import needed_statistics, pair_outputs
+from prefopt.trainers.pairs.statistics import needed_statistics, pair_outputs
 
 
 def test_sides_are_the_halves_of_the_batch():

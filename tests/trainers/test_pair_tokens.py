@@ -4,7 +4,7 @@ import pytest
 from datasets import Dataset
 
 from prefopt.errors import UserError
-from prefopt.trainers.pair_tokens import check_pairs, tokenise_pairs
+from prefopt.trainers.pairs.tokens import check_pairs, tokenise_pairs
 from reward_models.data.quarantine import read_quarantine
 from tests.tiny import tiny_tokenizer
 from tests.trainers.pairs import pairs

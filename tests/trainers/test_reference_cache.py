@@ -13,7 +13,7 @@ from prefopt import recipes
 from prefopt.offline.reference import Folder
 from prefopt.offline.slots import TokenMask
 from prefopt.trainers.offline import AdapterArguments, align_offline
-from prefopt.trainers.pair_reference import ReferenceLogps, fingerprint
+from prefopt.trainers.pairs.reference import ReferenceLogps, fingerprint
 from tests.tiny import tiny_llama, tiny_tokenizer
 from tests.trainers.pairs import pairs, quiet
 

@@ -21,7 +21,7 @@ from transformers import TrainerCallback
 
 from prefopt.errors import UserError
 from prefopt.trainers.adapters import AdapterArguments
-from prefopt.trainers.guards import NonFiniteError
+from prefopt.trainers.guards.mixin import NonFiniteError
 from prefopt.trainers.reward import RewardConfig, RewardTrainer, train_reward
 from prefopt.trainers.reward_data import RowCollator
 from reward_models import RewardModel

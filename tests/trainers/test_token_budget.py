@@ -23,7 +23,7 @@ from prefopt import recipes
 from prefopt.errors import UserError
 from prefopt.trainers.offline import OfflineTrainer
 from prefopt.trainers.online import OnlineTrainer
-from prefopt.trainers.pair_batches import PairBatchCollator
+from prefopt.trainers.pairs.batches import PairBatchCollator
 from prefopt.trainers.reward import RewardConfig, RewardTrainer
 from prefopt.trainers.reward_data import RowCollator
 from prefopt.trainers.token_budget import InPasses, check_passes, in_order, padded_tokens, parts_of

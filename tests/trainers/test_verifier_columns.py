@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from prefopt.errors import UserError
 from prefopt.trainers.prompts import check_columns
-from prefopt.trainers.sources import read_sources
+from prefopt.trainers.rewards.reading import read_sources
 from reward_models.errors import DataError, ModelError
 from reward_models.verifiable import UnitTests
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from prefopt.trainers.compose import compose
-from prefopt.trainers.sources import KEYS
+from prefopt.trainers.rewards.reading import KEYS
 from tests.test_module_graph import ROOT
 
 TEXT = (ROOT / "docs" / "constraints.md").read_text(encoding="utf-8")

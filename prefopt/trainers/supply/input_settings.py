@@ -8,8 +8,8 @@ from typing import Any
 
 from prefopt.batch import NEEDS
 from prefopt.errors import UserError, nearest
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.sources import load_function
+from prefopt.trainers.rewards.reading import load_function
+from prefopt.trainers.rewards.source import RewardSource
 from prefopt.trainers.supply.inputs import SHAPES, UserInput
 from reward_models.step_source import StepSource
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from prefopt.batch import NEEDS
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.rewards import Completions, RewardSourceError, WrongRowsError, answer_of
+from prefopt.trainers.rewards.scores import Completions, RewardSourceError, WrongRowsError, answer_of
+from prefopt.trainers.rewards.source import RewardSource
 
 IDENTITIES = frozenset({"turn_states", "resampled_answers"})
 INTEGERS = (

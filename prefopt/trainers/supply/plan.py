@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from prefopt.batch import NEEDS
 from prefopt.online.method import OnlineMethod
 from prefopt.online.turnwise import TurnwiseObjective
-from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.rewards.source import RewardSource
+from prefopt.trainers.rewards.verdicts import gives
 from prefopt.trainers.supply.inputs import SHAPES, UserInput
-from prefopt.trainers.verdicts import gives
 
 if TYPE_CHECKING:
     from prefopt.trainers.online_config import OnlineConfig

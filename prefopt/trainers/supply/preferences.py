@@ -12,7 +12,7 @@ from torch import Tensor
 from prefopt.errors import UserError
 from prefopt.online.method import OnlineMethod
 from prefopt.trainers.preference_prompt import PreferencePrompt, in_hundredths
-from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.rewards.source import RewardSource
 from prefopt.weighting.preference_conditioned import PreferenceConditioned
 
 if TYPE_CHECKING:

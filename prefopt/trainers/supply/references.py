@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 from trl.models.utils import disable_gradient_checkpointing
 
 from prefopt.trainers.generation import EXTRA, first_of_groups
-from prefopt.trainers.rewards import Completions
+from prefopt.trainers.rewards.scores import Completions
 from prefopt.trainers.shared_prompts import outputs_of, unpadded
 from prefopt.trainers.supply.texts import answer_ids, padded, prompt_ids
 

@@ -15,10 +15,10 @@ from prefopt.errors import UserError
 from prefopt.online.method import OnlineMethod
 from prefopt.online.turnwise import TurnwiseObjective, advanced, turn_ratio
 from prefopt.trainers.generation import EXTRA, completion_mask, detach_rows
+from prefopt.trainers.rewards.verdicts import turn_ids
 from prefopt.trainers.shared_prompts import unpadded
 from prefopt.trainers.supply.refine import gathered, joined_rows, on_device
 from prefopt.trainers.supply.steps import Splitter, step_ids
-from prefopt.trainers.verdicts import turn_ids
 
 if TYPE_CHECKING:
     from prefopt.trainers.online_config import OnlineConfig

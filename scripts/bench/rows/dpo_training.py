@@ -14,8 +14,8 @@ import torch
 
 from prefopt import recipes
 from prefopt.trainers.offline import OfflineConfig, OfflineTrainer
-from prefopt.trainers.pair_batches import length
-from prefopt.trainers.pair_tokens import tokenise_pairs
+from prefopt.trainers.pairs.batches import length
+from prefopt.trainers.pairs.tokens import tokenise_pairs
 from prefopt.trainers.sampling_order import EpochShuffle, LengthBuckets
 from scripts.bench.counting import over_epochs, padded
 from scripts.bench.harness import Counts, Row, Sides

@@ -12,7 +12,7 @@ from prefopt.cli import main
 from prefopt.errors import UserError
 from prefopt.trainers.adapted import with_adapter
 from prefopt.trainers.policies import load_policy, policy_config
-from prefopt.trainers.sources import read_source
+from prefopt.trainers.rewards.reading import read_source
 from reward_models.averaging import average_models
 from reward_models.backbones import load_tokenizer
 from reward_models.model import RewardModel

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from prefopt.trainers.skipped_steps import FOLDER
+from prefopt.trainers.guards.skipped_steps import FOLDER
 from scripts.faults.poisoning.steps import Moments, Plan, same
 
-GUARD = "prefopt.trainers.guard_report"
+GUARD = "prefopt.trainers.guards.report"
 
 
 @dataclass(frozen=True)

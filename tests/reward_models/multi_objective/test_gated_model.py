@@ -17,8 +17,8 @@ from reward_models.multi_objective.armo import ArmoRM
 from reward_models.multi_objective.embedding import embed
 from reward_models.multi_objective.gate import Gate, GateSettings
 from reward_models.multi_objective.mixture import Mixture
-from reward_models.score_processes import score_in_processes
 from reward_models.scoring import Part, ScoringSettings, join_parts, score_file, score_part
+from reward_models.scoring.processes import score_in_processes
 from tests.tiny import save_tiny, tiny_bert, tiny_llama, tiny_tokenizer
 
 SMALL = GateSettings(width=16, layers=1, steps=20, batch_size=32)

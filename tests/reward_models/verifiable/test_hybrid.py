@@ -119,8 +119,8 @@ def test_paraphrases_are_nearer_than_other_sentences():
 
 def test_it_is_a_source_of_several_columns():
     """By name in ``rewards:``, one weight a column; what is missing is NaN, not 0."""
-    from prefopt.trainers.rewards import Completions, score_all
-    from prefopt.trainers.sources import read_source
+    from prefopt.trainers.rewards.reading import read_source
+    from prefopt.trainers.rewards.scores import Completions, score_all
 
     entry = {"source": "hybrid_reward", "settings": {"format": {"source": "format", "settings": {"pattern": r".*\d"}}},
              "weight": [1.0, 1.0, 1.0]}  # fmt: skip

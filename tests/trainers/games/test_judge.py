@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from prefopt.errors import UserError
-from prefopt.trainers.game_judge import Judge, fingerprint, read_judge
-from prefopt.trainers.rewards import RewardSourceError
-from prefopt.trainers.sources import read_source
+from prefopt.trainers.games.judge import Judge, fingerprint, read_judge
+from prefopt.trainers.rewards.reading import read_source
+from prefopt.trainers.rewards.scores import RewardSourceError
 from reward_models.failures import InfrastructureError, Ungradable
 from reward_models.patience import Patience
 

@@ -17,12 +17,12 @@ from prefopt import recipes
 from prefopt.cli import main
 from prefopt.errors import UserError
 from prefopt.offline.reference import Blended
-from prefopt.trainers import game as loop
 from prefopt.trainers.adapters import AdapterArguments
-from prefopt.trainers.game import GameConfig, play_game, portion
-from prefopt.trainers.game_pairs import choose, mixed_in
+from prefopt.trainers.games import play as loop
+from prefopt.trainers.games.pairs import choose, mixed_in
+from prefopt.trainers.games.play import GameConfig, play_game, portion
 from prefopt.trainers.offline import OfflineTrainer
-from prefopt.trainers.pair_reference import ReferenceLogps
+from prefopt.trainers.pairs.reference import ReferenceLogps
 from tests.tiny import save_tiny, tiny_llama, tiny_tokenizer
 
 PLAYABLE = ("dno", "inpo", "nash_md", "sppo", "xpo")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from prefopt.games.judged import Candidates
-from prefopt.trainers.game_sampling import Drawn, MixedLogits, Sampler, seed_of
+from prefopt.trainers.games.sampling import Drawn, MixedLogits, Sampler, seed_of
 from tests.tiny import tiny_gpt2, tiny_llama, tiny_tokenizer
 
 PROMPTS = [[1, 20, 30, 40], [1, 50]]

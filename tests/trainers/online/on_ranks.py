@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from prefopt.trainers.rewards import RewardSourceError
+from prefopt.trainers.rewards.scores import RewardSourceError
 from tests.trainers.online.support import LengthSuite, losses, short, token_mean, trainer, weights
 
 RECIPES: dict[str, Any] = {

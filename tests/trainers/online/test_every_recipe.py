@@ -19,7 +19,7 @@ from prefopt.online.method import OnlineMethod
 from prefopt.trainers.compose import choose_objective
 from prefopt.trainers.history import read_history
 from prefopt.trainers.online import OnlineConfig, align_online
-from prefopt.trainers.sources import read_sources
+from prefopt.trainers.rewards.reading import read_sources
 from reward_models.data import load_prompts
 
 ROOT = Path(__file__).parents[3]

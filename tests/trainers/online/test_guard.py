@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prefopt.trainers.guards import NonFiniteError
+from prefopt.trainers.guards.mixin import NonFiniteError
 from tests.trainers.online.support import losses, trainer, weights
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from prefopt.errors import UserError
-from prefopt.trainers.rewards import Completions, RewardSourceError
+from prefopt.trainers.rewards.scores import Completions, RewardSourceError
 from prefopt.trainers.supply.input_settings import read_inputs
 from prefopt.trainers.supply.inputs import identity
 from prefopt.trainers.supply.steps import Splitter, step_ids, token_places

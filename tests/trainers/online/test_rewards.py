@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.rewards import Completions, RewardSourceError, score_all
-from prefopt.trainers.sources import read_source
-from prefopt.trainers.unscored import UnscoredLimit
+from prefopt.trainers.rewards.reading import read_source
+from prefopt.trainers.rewards.scores import Completions, RewardSourceError, score_all
+from prefopt.trainers.rewards.source import RewardSource
+from prefopt.trainers.rewards.unscored import UnscoredLimit
 from reward_models.transforms import Clip
 from tests.trainers.online.support import trainer
 

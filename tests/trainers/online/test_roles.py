@@ -10,7 +10,7 @@ import pytest
 from prefopt.errors import UserError
 from prefopt.trainers.compose import choose_objective, compose, with_roles, with_weights
 from prefopt.trainers.online_config import OnlineConfig
-from prefopt.trainers.sources import read_source, read_sources
+from prefopt.trainers.rewards.reading import read_source, read_sources
 
 
 def judge(prompts: Any, completions: Any, **_: Any) -> list[bool]:

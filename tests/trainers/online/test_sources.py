@@ -11,7 +11,7 @@ from datasets import Dataset
 
 from prefopt.errors import UserError
 from prefopt.trainers.prompts import check_columns
-from prefopt.trainers.sources import read_source, read_sources
+from prefopt.trainers.rewards.reading import read_source, read_sources
 from reward_models.errors import ModelError
 from reward_models.model import RewardModel
 from reward_models.transforms import LogSigmoid

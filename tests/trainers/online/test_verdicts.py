@@ -13,9 +13,9 @@ from datasets import Dataset
 from torch import Tensor
 
 from prefopt.errors import UserError
-from prefopt.trainers.rewards import Completions, RewardSourceError
-from prefopt.trainers.sources import read_sources
-from prefopt.trainers.verdicts import turn_ids, verdicts
+from prefopt.trainers.rewards.reading import read_sources
+from prefopt.trainers.rewards.scores import Completions, RewardSourceError
+from prefopt.trainers.rewards.verdicts import turn_ids, verdicts
 from reward_models.verifiable import VeRPO
 from tests.tiny import tiny_tokenizer
 from tests.trainers.online.support import LengthSuite, fixed_rollouts, token_mean, trainer

@@ -9,7 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from reward_models.scoring import Part, ScoringReport, ScoringSettings, join_parts, score_part
+from reward_models.scoring.join import join_parts
+from reward_models.scoring.parts import Part
+from reward_models.scoring.report import ScoringReport
+from reward_models.scoring.run import score_part
+from reward_models.scoring.settings import ScoringSettings
 
 
 class PartScorer:

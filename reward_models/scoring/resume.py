@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from reward_models.errors import DataError
-from reward_models.score_lock import refuse_if_held
-from reward_models.score_manifest import differences, known_before
-from reward_models.score_parts import Part, damaged_of, part_files, remove_part
-from reward_models.score_store import ScoreStore, manifest_of, sound
-from reward_models.scoring_settings import ScoringSettings
+from reward_models.scoring.lock import refuse_if_held
+from reward_models.scoring.manifest import differences, known_before
+from reward_models.scoring.parts import Part, damaged_of, part_files, remove_part
+from reward_models.scoring.settings import ScoringSettings
+from reward_models.scoring.store import ScoreStore, manifest_of, sound
 
 
 def check_earlier(source: Path, output: Path, settings: ScoringSettings, part: Part = Part()) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prefopt.trainers.answers import Scores, scores_of
-from prefopt.trainers.asking import ask_all
-from prefopt.trainers.completions import Completions, RewardSourceError, WrongRowsError
-from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.rewards.answers import Scores, scores_of
+from prefopt.trainers.rewards.asking import ask_all
+from prefopt.trainers.rewards.completions import Completions, RewardSourceError, WrongRowsError
+from prefopt.trainers.rewards.source import RewardSource
 from reward_models.clock import CLOCK, Clock
 from reward_models.failures import Failure
 

@@ -12,16 +12,16 @@ from reward_models.data.quarantine import Quarantine
 from reward_models.disk_faults import disk_faults
 from reward_models.errors import DataError
 from reward_models.reference import ReferenceLayout
-from reward_models.score_input import ScoringInput, ScoringRow, file_digest
-from reward_models.score_lock import hold, lock_of
-from reward_models.score_output import write_rows
-from reward_models.score_parts import Part, part_files, remove_part
-from reward_models.score_records import Kept
-from reward_models.score_report import SUMMED, ScoringReport
-from reward_models.score_rows import Columns
-from reward_models.score_shard import unscorable
-from reward_models.score_store import ScoreStore
-from reward_models.scoring_settings import ScoringSettings, check_files
+from reward_models.scoring.input import ScoringInput, ScoringRow, file_digest
+from reward_models.scoring.lock import hold, lock_of
+from reward_models.scoring.output import write_rows
+from reward_models.scoring.parts import Part, part_files, remove_part
+from reward_models.scoring.records import Kept
+from reward_models.scoring.report import SUMMED, ScoringReport
+from reward_models.scoring.rows import Columns
+from reward_models.scoring.settings import ScoringSettings, check_files
+from reward_models.scoring.shard import unscorable
+from reward_models.scoring.store import ScoreStore
 
 NOT_FINITE = "the score is not finite"
 AGAIN = "The scores of all texts are kept; mend this and run the same command again to go on."

@@ -14,9 +14,9 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
 from prefopt.errors import UserError
-from prefopt.trainers import guard_gradients
 from prefopt.trainers.checkpointing.choice import newest_whole_checkpoint
-from prefopt.trainers.guard_report import MicroBatch, Report
+from prefopt.trainers.guards import gradients as guard_gradients
+from prefopt.trainers.guards.report import MicroBatch, Report
 from prefopt.trainers.last_words import last_words
 from prefopt.trainers.step_counts import StepCounts
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from prefopt.trainers.completions import Completions
+from prefopt.trainers.rewards.completions import Completions
 
 LOG = "log_extra"
 

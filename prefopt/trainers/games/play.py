@@ -22,9 +22,9 @@ from prefopt.offline.reference import Blended
 from prefopt.trainers.adapters import AdapterArguments
 from prefopt.trainers.checkpointing.choice import newest_whole_checkpoint
 from prefopt.trainers.data_record import record_data
-from prefopt.trainers.game_config import GameConfig, game_objective
-from prefopt.trainers.game_judge import Judge, JudgeEntry, fingerprint, read_judge
-from prefopt.trainers.game_pairs import (
+from prefopt.trainers.games.config import GameConfig, game_objective
+from prefopt.trainers.games.judge import Judge, JudgeEntry, fingerprint, read_judge
+from prefopt.trainers.games.pairs import (
     Prompts,
     as_tokens,
     choose,
@@ -36,7 +36,7 @@ from prefopt.trainers.game_pairs import (
     read_chunks,
     summary_of,
 )
-from prefopt.trainers.game_sampling import Sampler, seed_of
+from prefopt.trainers.games.sampling import Sampler, seed_of
 from prefopt.trainers.guided import content, settings_of
 from prefopt.trainers.offline import align_offline
 from prefopt.trainers.policies import check_policy, load_policy, load_tokenizer, policy_config, prepare_tokenizer

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prefopt.trainers.asking import ask_all
-from prefopt.trainers.completions import Completions, RewardSourceError
-from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.rewards.asking import ask_all
+from prefopt.trainers.rewards.completions import Completions, RewardSourceError
+from prefopt.trainers.rewards.source import RewardSource
 from reward_models.failures import Failure
 
 logger = logging.getLogger(__name__)

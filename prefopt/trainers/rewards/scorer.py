@@ -12,13 +12,13 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from prefopt.online.slots import Metrics
-from prefopt.trainers.answers import ABSTAINED, BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED, Scores
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.rewards import Completions, RewardSourceError, score_all, scores_and_failures
+from prefopt.trainers.rewards.answers import ABSTAINED, BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED, Scores
+from prefopt.trainers.rewards.scores import Completions, RewardSourceError, score_all, scores_and_failures
+from prefopt.trainers.rewards.source import RewardSource
+from prefopt.trainers.rewards.unscored import UnscoredLimit
+from prefopt.trainers.rewards.verdicts import verdicts
 from prefopt.trainers.supply.inputs import UserInput
 from prefopt.trainers.supply.steps import Splitter, step_ids
-from prefopt.trainers.unscored import UnscoredLimit
-from prefopt.trainers.verdicts import verdicts
 
 Answer = TypeVar("Answer")
 COUNTED = {

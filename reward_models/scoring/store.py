@@ -14,9 +14,9 @@ from torch import Tensor
 
 from reward_models.disk_faults import disk_faults
 from reward_models.errors import DataError
-from reward_models.score_manifest import fingerprint, sealed, unsealed
-from reward_models.score_parts import remove_part
-from reward_models.score_records import COLUMNS, TABLES, Kept, kept_of, row_of
+from reward_models.scoring.manifest import fingerprint, sealed, unsealed
+from reward_models.scoring.parts import remove_part
+from reward_models.scoring.records import COLUMNS, TABLES, Kept, kept_of, row_of
 
 MAGIC = b"SQLite format 3\0"
 KEYS_A_QUERY = 500

@@ -9,11 +9,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from prefopt.trainers.answers import rows_of
-from prefopt.trainers.completions import Completions, RewardSourceError
-from prefopt.trainers.coroutines import settled, side_by_side, within
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.row_log import for_call, with_row_log
+from prefopt.trainers.rewards.answers import rows_of
+from prefopt.trainers.rewards.completions import Completions, RewardSourceError
+from prefopt.trainers.rewards.coroutines import settled, side_by_side, within
+from prefopt.trainers.rewards.row_log import for_call, with_row_log
+from prefopt.trainers.rewards.source import RewardSource
 from reward_models.clock import CLOCK, Clock
 from reward_models.failures import InfrastructureError, SourceStopped, failure_of
 from reward_models.hanging import Running, call_within, read

@@ -14,8 +14,8 @@ from reward_models.data.files import read_rows
 from reward_models.data.quarantine import Quarantine, read_quarantine
 from reward_models.errors import DataError
 from reward_models.formatting import Text
-from reward_models.score_rows import Columns
-from reward_models.scoring_settings import ScoringSettings
+from reward_models.scoring.rows import Columns
+from reward_models.scoring.settings import ScoringSettings
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from prefopt.errors import UserError, nearest
-from prefopt.trainers.comparisons import compared, tell
-from prefopt.trainers.reward_source import RewardSource, parameters_of
-from prefopt.trainers.rewards import Completions, scores_and_failures
-from prefopt.trainers.sources import USERS_MODULE, read_source
+from prefopt.trainers.games.comparisons import compared, tell
+from prefopt.trainers.rewards.reading import USERS_MODULE, read_source
+from prefopt.trainers.rewards.scores import Completions, scores_and_failures
+from prefopt.trainers.rewards.source import RewardSource, parameters_of
 
 OWN_KEYS = ("temperature", "both_orders")
 COMPARED = {"prompts", "first", "second"}
@@ -36,7 +36,7 @@ class Judge:
     comes first in every comparison with another policy's, and a judge that favours the first favours the policy.
 
     Attributes:
-        source: see `prefopt.trainers.reward_source`.
+        source: see `prefopt.trainers.rewards.source`.
     """
 
     source: RewardSource

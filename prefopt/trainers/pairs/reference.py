@@ -18,7 +18,7 @@ from prefopt.offline.slots import Reference
 from prefopt.trainers.adapted import bare, without_adapter
 from prefopt.trainers.logprobs import attach_tree_head
 from prefopt.trainers.moving_reference import MovingWeights, merged_copy
-from prefopt.trainers.pair_statistics import pair_statistics
+from prefopt.trainers.pairs.statistics import pair_statistics
 from prefopt.trainers.policies import load_policy
 from reward_models.freezing import disable_dropout
 

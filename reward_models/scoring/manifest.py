@@ -11,8 +11,8 @@ from typing import Any
 
 from reward_models.model import RewardModel
 from reward_models.model_digest import model_digest
-from reward_models.score_input import file_digest
-from reward_models.scoring_settings import ScoringSettings
+from reward_models.scoring.input import file_digest
+from reward_models.scoring.settings import ScoringSettings
 
 FORMAT = 2
 # They say what to do with bad rows and what columns are called; no score depends on them.

@@ -14,10 +14,10 @@ from reward_models.errors import ModelError
 from reward_models.formatting import Encoded, Formatter, Text
 from reward_models.model import RewardModel
 from reward_models.prefix_tree import Bundle
-from reward_models.score_input import ScoringInput, ScoringRow
-from reward_models.score_records import Kept
-from reward_models.score_report import ScoringReport
-from reward_models.score_store import ScoreStore
+from reward_models.scoring.input import ScoringInput, ScoringRow
+from reward_models.scoring.records import Kept
+from reward_models.scoring.report import ScoringReport
+from reward_models.scoring.store import ScoreStore
 
 REASON_LENGTH = 300
 # So many texts that all fail, one by one, are not at fault.

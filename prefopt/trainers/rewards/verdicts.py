@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prefopt.trainers.reward_source import RewardSource
-from prefopt.trainers.rewards import Completions, RewardSourceError, WrongRowsError, answer_of
+from prefopt.trainers.rewards.scores import Completions, RewardSourceError, WrongRowsError, answer_of
+from prefopt.trainers.rewards.source import RewardSource
 from reward_models.errors import DataError
 from reward_models.verifiable.pass_matrix import pass_matrix
 

@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 
 from reward_models.errors import DataError, ModelError
-from reward_models.score_parts import Part
-from reward_models.scoring_settings import ScoringSettings
+from reward_models.scoring.parts import Part
+from reward_models.scoring.settings import ScoringSettings
 
 
 def work(
@@ -34,7 +34,7 @@ def work(
         import torch
 
         from reward_models.model import RewardModel
-        from reward_models.scoring import score_part
+        from reward_models.scoring.run import score_part
 
         torch.set_num_threads(threads)
         loaded = RewardModel.from_pretrained(model).to(device_of(number, device))

@@ -15,9 +15,9 @@ from datasets import Dataset
 
 from prefopt.errors import UserError
 from prefopt.games.judged import Judged, Played
-from prefopt.trainers.game_judge import Judge
-from prefopt.trainers.game_sampling import Drawn, Sampler, seed_of
-from prefopt.trainers.pair_tokens import PairTokens, label_columns
+from prefopt.trainers.games.judge import Judge
+from prefopt.trainers.games.sampling import Drawn, Sampler, seed_of
+from prefopt.trainers.pairs.tokens import PairTokens, label_columns
 from reward_models.formatting import Formatter
 from reward_models.whole_files import replace_json
 

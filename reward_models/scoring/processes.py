@@ -14,9 +14,10 @@ from time import monotonic
 from typing import Any
 
 from reward_models.errors import ModelError
-from reward_models.score_report import silent
-from reward_models.score_worker import device_of, work
-from reward_models.scoring import Progress, ScoringReport, ScoringSettings, join_parts
+from reward_models.scoring.join import join_parts
+from reward_models.scoring.report import Progress, ScoringReport, silent
+from reward_models.scoring.settings import ScoringSettings
+from reward_models.scoring.worker import device_of, work
 
 __all__ = ["Patience", "device_of", "score_in_processes"]
 

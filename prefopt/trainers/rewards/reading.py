@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from prefopt.errors import UserError, nearest
-from prefopt.trainers.patience_keys import PATIENCE, SERVER_KEYS, read_patience
-from prefopt.trainers.reward_source import ROLES, RewardSource, parameters_of
+from prefopt.trainers.rewards.patience_keys import PATIENCE, SERVER_KEYS, read_patience
+from prefopt.trainers.rewards.source import ROLES, RewardSource, parameters_of
 from reward_models.http_client import split_address
 from reward_models.transforms import build_transform
 from reward_models.verifiable import VERIFIERS, build_verifier

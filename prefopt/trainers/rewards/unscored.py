@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prefopt.trainers.answers import ABSTAINED, BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED
-from prefopt.trainers.completions import RewardSourceError
+from prefopt.trainers.rewards.answers import ABSTAINED, BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED
+from prefopt.trainers.rewards.completions import RewardSourceError
 from reward_models.failures import INFRASTRUCTURE, UNGRADABLE
 
 ADVICE = {
@@ -49,7 +49,7 @@ class UnscoredLimit:
 
         Args:
             rewards: ``(N, K)``. names, may_abstain: of the columns.
-            kinds: ``(N, K)``, see `prefopt.trainers.answers`; None = every NaN is ungradable, or abstained.
+            kinds: ``(N, K)``, see `prefopt.trainers.rewards.answers`; None = every NaN is ungradable, or abstained.
             failures: the last failure's words, by column.
 
         Raises:

@@ -12,8 +12,8 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from prefopt.trainers import guard_gradients
-from prefopt.trainers.skipped_steps import dump
+from prefopt.trainers.guards import gradients as guard_gradients
+from prefopt.trainers.guards.skipped_steps import dump
 
 logger = logging.getLogger(__name__)
 SHOWN = 16

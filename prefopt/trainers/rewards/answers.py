@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prefopt.trainers.completions import Completions, RewardSourceError, WrongRowsError, short
-from prefopt.trainers.reward_source import RewardSource
+from prefopt.trainers.rewards.completions import Completions, RewardSourceError, WrongRowsError, short
+from prefopt.trainers.rewards.source import RewardSource
 from reward_models.failures import INFRASTRUCTURE, UNGRADABLE, Failure
 
 SCORED, BY_INFRASTRUCTURE, BY_UNGRADABLE, ABSTAINED = range(4)

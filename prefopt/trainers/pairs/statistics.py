@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from prefopt.batch import NEEDS, PairOutputs
 from prefopt.composition import Objective
 from prefopt.errors import UserError
-from prefopt.trainers.pair_batches import ABSENT
+from prefopt.trainers.pairs.batches import ABSENT
 from prefopt.trainers.reference_pass import ACTIVATIONS, FROM_REFERENCE, ReferencePass
 from reward_models.prefix_tree import TreeBatch
 

@@ -1,9 +1,4 @@
-"""Batch scoring of files: every row once, in order, whatever happens on the way.
-
-score_file(model, "in.jsonl", "out.jsonl")                     one process
-score_part(model, "in.jsonl", "out.jsonl", part=Part(2, 8))    the second of eight processes, on any machine
-join_parts("in.jsonl", "out.jsonl", 8)                         when all eight are done
-"""
+"""Score a file, or a part of it, on one process."""
 
 from __future__ import annotations
 
@@ -15,19 +10,17 @@ from reward_models.disk_faults import disk_faults
 from reward_models.errors import ModelError
 from reward_models.folder import NOT_GATED
 from reward_models.model import RewardModel
-from reward_models.score_input import ScoringInput
-from reward_models.score_join import join_parts
-from reward_models.score_lock import hold
-from reward_models.score_manifest import manifest_for
-from reward_models.score_parts import Part
-from reward_models.score_report import Progress, ScoringReport, silent, still
-from reward_models.score_resume import open_store
-from reward_models.score_rows import Columns
-from reward_models.score_shard import ShardScorer
-from reward_models.score_store import BEGIN
-from reward_models.scoring_settings import ScoringSettings, check_files
-
-__all__ = ["Part", "ScoringReport", "ScoringSettings", "check_files", "join_parts", "score_file", "score_part"]
+from reward_models.scoring.input import ScoringInput
+from reward_models.scoring.join import join_parts
+from reward_models.scoring.lock import hold
+from reward_models.scoring.manifest import manifest_for
+from reward_models.scoring.parts import Part
+from reward_models.scoring.report import Progress, ScoringReport, silent, still
+from reward_models.scoring.resume import open_store
+from reward_models.scoring.rows import Columns
+from reward_models.scoring.settings import ScoringSettings, check_files
+from reward_models.scoring.shard import ShardScorer
+from reward_models.scoring.store import BEGIN
 
 
 def score_file(

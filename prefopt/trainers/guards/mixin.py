@@ -12,9 +12,9 @@ import torch
 from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
-from prefopt.trainers import guard_gradients
-from prefopt.trainers.finite_steps import NonFiniteError, SkipNonFiniteSteps
-from prefopt.trainers.guard_report import some
+from prefopt.trainers.guards import gradients as guard_gradients
+from prefopt.trainers.guards.finite_steps import NonFiniteError, SkipNonFiniteSteps
+from prefopt.trainers.guards.report import some
 
 __all__ = ["FiniteStepsMixin", "NonFiniteError", "SkipNonFiniteSteps"]
 

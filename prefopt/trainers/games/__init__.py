@@ -1,0 +1,1 @@
+"""Games between policies: candidates, verdicts, pairs and learning, iteration by iteration."""

@@ -1,0 +1,1 @@
+"""Preference pairs on their way to the objective: texts, tokens, batches, statistics and reference."""
