@@ -22,6 +22,7 @@ from torch import Tensor
 
 from reward_models.errors import ModelError
 from reward_models.folder import HEAD_INFO, read_info
+from reward_models.safe_folder import read_settings
 from reward_models.tensor_files import KINDS, Weights, header_of
 
 INDEX = "model.safetensors.index.json"
@@ -180,7 +181,7 @@ def _configuration(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.exists():
         raise ModelError(f"{folder} has no config.json; name a model folder")
-    return {key: value for key, value in json.loads(file.read_text(encoding="utf-8")).items() if key not in IGNORED}
+    return {key: value for key, value in read_settings(file).items() if key not in IGNORED}
 
 
 def _content(file: Path) -> bytes | None:

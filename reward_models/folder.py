@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 
 from reward_models.errors import ModelError
 from reward_models.process import Trunk
+from reward_models.safe_folder import read_settings
 from reward_models.whole_files import replace_json
 
 HEAD_INFO = "reward_head.json"
@@ -184,15 +184,7 @@ def read_head(folder: Path, name: str) -> Tensor:
 def read_info(folder: Path) -> dict[str, Any] | None:
     """Read reward_head.json; None where the folder has none (an ordinary sequence classifier)."""
     file = folder / HEAD_INFO
-    if not file.exists():
-        return None
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{file} is not valid JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ModelError(f"{file} is not valid: expected an object with settings")
-    return found
+    return read_settings(file) if file.exists() else None
 
 
 def check_gated(folder: Path) -> None:

@@ -117,8 +117,11 @@ def _load_adapter(path: Path, pooling: str | None, dtype: Any, tokenizer: Any, t
     from peft import PeftConfig, PeftModel
 
     check_adapter(path)
-    base = PeftConfig.from_pretrained(str(path)).base_model_name_or_path
-    if not base:
+    try:
+        base = PeftConfig.from_pretrained(str(path)).base_model_name_or_path
+    except UNLOADABLE as error:
+        raise ModelError(f"{path}: the adapter cannot be loaded: {first_line(error)}") from error
+    if not base or not isinstance(base, str):
         raise ModelError(f"{path / layout.ADAPTER_INFO} names no base model; set base_model_name_or_path")
     backbone = load_backbone(base, pooling, dtype)
     ensure_pad_token(tokenizer, backbone)

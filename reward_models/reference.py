@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 
 from reward_models.data.examples import plain_text
 from reward_models.errors import DataError, ModelError
+from reward_models.safe_folder import read_settings
 
 AGAINST = ("reference", "others")
 
@@ -135,7 +135,7 @@ class ReferenceLayout:
 def layout_of(folder: str | Path) -> ReferenceLayout | None:
     """Return how a saved reward model compares, without loading it; None where it scores one answer alone."""
     file = Path(folder) / "reward_head.json"
-    layout = json.loads(file.read_text(encoding="utf-8")).get("layout") if file.exists() else None
+    layout = read_settings(file).get("layout") if file.exists() else None
     return None if layout is None else ReferenceLayout(**layout)
 
 

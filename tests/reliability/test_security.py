@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from reward_models.errors import ModelError
+from reward_models.safe_folder import check_weights
 from scripts.faults.canaries import files, folders, plants, runs
 from scripts.faults.canaries.outcome import Outcome
 
@@ -47,3 +51,51 @@ def test_configurations_data_templates_and_caches(tmp_path: Path, capsys: pytest
 def test_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """All three trainers go on from checkpoints whose optimiser, scheduler, generators or settings are malicious."""
     check(runs.try_all(tmp_path), 21)
+
+
+KERNEL, ELSEWHERE = "someone/kernel", "../outside.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("file", "settings", "words"),
+    [
+        ("config.json", {"attn_implementation": {"text_config": {"": KERNEL}}}, "kernel that would be fetched"),
+        ("config.json", {"sub_configs": [{"_experts_implementation": KERNEL}]}, "kernel that would be fetched"),
+        ("config.json", {"configuration_files": ["config.4.0.0.json"]}, "to be read in its place"),
+        ("config.json", {"transformers_weights": ELSEWHERE}, "not weights of this folder"),
+        ("config.json", {"transformers_weights": "deep/model.safetensors.index.json"}, "not weights of this folder"),
+        ("config.json", {"transformers_weights": "adapter_model.bin"}, "not weights of this folder"),
+        ("adapter_config.json", {"peft_type": "XLORA", "adapters": {"0": "/elsewhere"}}, "adapters names '/elsewhere'"),
+        ("adapter_config.json", {"corda_config": [{"cache_file": "cache.pt"}]}, "cache_file names 'cache.pt'"),
+        ("model.safetensors.index.json", {"weight_map": {"a": "a" * 300 + ".safetensors"}}, "which is not there"),
+        ("model.safetensors.index.json", {"weight_map": {"a": "a\0b.safetensors"}}, "which is not there"),
+        ("model.safetensors.index.json", {"weight_map": {"a": ["model.safetensors"]}}, "by plain names"),
+        ("model.safetensors.index.json", {"weight_map": {"a": "..\\model.safetensors"}}, "by plain names"),
+    ],
+)
+def test_settings_and_names_that_lead_elsewhere(
+    tmp_path: Path, file: str, settings: dict[str, Any], words: str
+) -> None:
+    """At any depth, in lists and under other keys, one sentence before a library opens the folder."""
+    folder = folders.good_policy(tmp_path / "policy")
+    check_weights(folder)
+    plants.change(folder / file, **settings)
+    with pytest.raises(ModelError, match=words):
+        check_weights(folder)
+
+
+@pytest.mark.parametrize("file", ["config.json", "adapter_config.json", "model.safetensors.index.json"])
+def test_settings_that_are_a_folder_or_nest_deeply(tmp_path: Path, file: str) -> None:
+    """Neither is an error of Python's own: the file is named, and 900 levels, which JSON reads, are walked through."""
+    folder = folders.good_policy(tmp_path / "policy")
+    (folder / file).unlink(missing_ok=True)
+    deep: Any = {"attn_implementation": KERNEL, "cache_file": "cache.pt"}
+    for _ in range(900):
+        deep = {"a": deep}
+    (folder / file).write_text(json.dumps(deep), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"kernel|cache\.pt|no weight_map"):
+        check_weights(folder)
+    (folder / file).unlink()
+    (folder / file).mkdir()
+    with pytest.raises(ModelError, match=file):
+        check_weights(folder)
