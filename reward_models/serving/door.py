@@ -34,14 +34,10 @@ class Door:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        refused_before = stopping() if self.service.stopping else None
         self.service.under_way += 1
         try:
-            if refused_before is not None:
-                raise refused_before
-            length = _length(scope)
-            with self._room(length):
-                body = await self._body(length, receive)
+            with self._place(scope) as refused:
+                body = await self._body(receive, refused)
                 await self._answer(body, scope, receive, send)
         except ClientGoneError:
             return
@@ -53,36 +49,45 @@ class Door:
             self.service.under_way -= 1
 
     @contextmanager
-    def _room(self, length: int) -> Iterator[None]:
-        limit = self.service.settings.max_bodies_mb
-        taken = 0 if length > self.service.settings.max_body_mb << 20 else length
-        if self._bytes + taken > limit << 20:
-            raise bodies_full(limit)
+    def _place(self, scope: Scope) -> Iterator[RequestError | None]:
+        """Hold room for a body, or say why it is refused."""
+        refused, length = self._look(scope)
+        taken = 0 if refused else length
         self._bytes += taken
         try:
-            yield
+            yield refused
         finally:
             self._bytes -= taken
 
-    async def _body(self, length: int, receive: Receive) -> bytes:
+    def _look(self, scope: Scope) -> tuple[RequestError | None, int]:
         settings = self.service.settings
-        large = length > settings.max_body_mb << 20
+        if self.service.stopping:
+            return stopping(), 0
+        if (length := _length(scope)) is None:
+            return without_length(), 0
+        if length > settings.max_body_mb << 20:
+            return too_large(settings.max_body_mb), 0
+        if self._bytes + length > settings.max_bodies_mb << 20:
+            return bodies_full(settings.max_bodies_mb), 0
+        return None, length
+
+    async def _body(self, receive: Receive, refused: RequestError | None) -> bytes:
         body = bytearray()
         try:
-            async with asyncio.timeout(settings.body_timeout):
+            async with asyncio.timeout(self.service.settings.body_timeout):
                 more = True
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ClientGoneError
-                    # One that is too large is read to its end and dropped: a client that is still sending would see a
+                    # One that is refused is read to its end and dropped: a client that is still sending would see a
                     # broken connection in place of the answer.
-                    body += b"" if large else message.get("body", b"")
+                    body += b"" if refused else message.get("body", b"")
                     more = message.get("more_body", False)
         except TimeoutError:
-            raise (too_large(settings.max_body_mb) if large else too_slow(settings.body_timeout)) from None
-        if large:
-            raise too_large(settings.max_body_mb)
+            raise (refused or too_slow(self.service.settings.body_timeout)) from None
+        if refused:
+            raise refused
         return bytes(body)
 
     async def _answer(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,8 +114,6 @@ class Door:
                     await task
 
 
-def _length(scope: Scope) -> int:
+def _length(scope: Scope) -> int | None:
     length = Headers(scope=scope).get("content-length", "")
-    if not (length.isascii() and length.isdigit()):
-        raise without_length()
-    return int(length)
+    return int(length) if length.isascii() and length.isdigit() else None

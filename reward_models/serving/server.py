@@ -65,6 +65,7 @@ class Server(uvicorn.Server):
         """Take nothing more; at the second signal, end."""
         if self._until is not None:
             super().handle_exit(sig, frame)
+            self.force_exit = self._service.hurried = True
             return
         self._until = monotonic() + self._patience
         self._service.stopping = True

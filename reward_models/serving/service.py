@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from reward_models.model import RewardModel
@@ -16,6 +17,7 @@ from reward_models.serving.settings import ServingSettings
 from reward_models.serving.tokenising import Tokeniser, Wanted
 
 FAILURES_TO_BE_ILL = 3
+LOOK_EVERY = 0.1
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Scored:
 
 
 class ScoringService:
-    """A reward model with its queue. ``under_way`` counts requests, ``stopping`` says that there will be no more.
+    """A reward model with its queue. ``under_way`` counts requests, ``stopping`` says that there will be no more, and
+    ``hurried`` that nothing is worth waiting for.
 
     Tokenising has threads of its own, so that it runs beside the model and neither runs in the event loop.
 
@@ -44,6 +47,7 @@ class ScoringService:
         self.formatter = model.formatter(self.settings.max_length)
         self.batcher = MicroBatcher(model, self.settings)
         self.stopping = False
+        self.hurried = False
         self.under_way = 0
         self._tokeniser = Tokeniser(self.formatter, model.backbone.get_input_embeddings().num_embeddings)
 
@@ -100,7 +104,10 @@ class ScoringService:
     def close(self) -> bool:
         """Finish what is queued and end both threads; False where a forward pass goes on and on."""
         self._tokeniser.close()
-        return self.batcher.close(max(1.0, self.settings.request_timeout - self.batcher.busy))
+        until = monotonic() + max(1.0, self.settings.request_timeout - self.batcher.busy)
+        while not (ended := self.batcher.close(LOOK_EVERY)) and monotonic() < until and not self.hurried:
+            pass
+        return ended
 
 
 def _scored(outcomes: Sequence[Outcome], heads: int, truncated: list[int], tokens: int) -> Scored:

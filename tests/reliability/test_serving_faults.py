@@ -134,6 +134,21 @@ def test_memory_for_bodies_is_bounded(model: RewardModel) -> None:
         assert call(f"{url}/score", raw=large).status == 200
 
 
+def test_who_is_refused_while_sending_gets_the_answer(model: RewardModel) -> None:
+    """Bodies of 24 MiB are more than sockets hold: they are read, and dropped, before 429 (room for 24 of 25 MiB is
+    taken) and 503 (told to stop). Read no further, the connection would break under the sender."""
+    service = service_of(model, max_body_mb=25, max_bodies_mb=25)
+    body = request(json.dumps({"prompts": ["a" * (24 << 20)], "completions": ["b"]}).encode())
+    with running(service) as url, connection(url) as slow:
+        slow.sendall(request(b"{", 24 << 20))
+        wait_until(lambda: service.under_way == 1)
+        for stop, status in ((False, 429), (True, 503)):
+            service.stopping = stop
+            with connection(url) as sent:
+                sent.sendall(body)
+                assert answer(sent)[0] == status
+
+
 def test_a_body_of_unknown_length(model: RewardModel) -> None:
     with running(service_of(model)) as url, connection(url) as sent:
         sent.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n")
@@ -299,6 +314,20 @@ def test_told_to_stop_with_a_model_that_hangs(model: RewardModel) -> None:
     assert answers[0].status == 503
     assert service.batcher.alive
     held.release.set()
+
+
+def test_told_to_stop_twice(model: RewardModel, tmp_path: Path) -> None:
+    """A text waits 40 s for its batch; the first signal lets it wait, the second ends the process, with status 0."""
+    model.save_pretrained(tmp_path / "model")
+    with faults.served(tmp_path / "model", "--max-wait-ms", "40000") as server:
+        with connection(server.url) as sent:
+            sent.sendall(request(json.dumps(PAIR).encode()))
+            wait_until(lambda: server.fact("/info")["waiting"] == 1)
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: call(f"{server.url}/ready").status == 503)
+            assert server.process.poll() is None
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(15) == 0
 
 
 @pytest.mark.slow
