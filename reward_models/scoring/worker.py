@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import traceback
 from multiprocessing import parent_process
@@ -11,6 +12,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 
 from reward_models.errors import DataError, ModelError
+from reward_models.redaction import redact
 from reward_models.scoring.parts import Part
 from reward_models.scoring.settings import ScoringSettings
 
@@ -52,7 +54,7 @@ def work(
     except (DataError, ModelError) as error:
         messages.send(("failed", error))
     except Exception as error:
-        traceback.print_exc()
+        print(redact(traceback.format_exc()), file=sys.stderr)
         messages.send(("failed", ModelError(f"part {number} of {count} failed: {type(error).__name__}: {error}")))
 
 
