@@ -31,10 +31,10 @@ from scripts.faults.scoring_world import CASES, Case, World, build, rows_of
 from scripts.faults.small_disk import small_disk
 
 PHASES = {
-    "while reading": ("score_input.py", "files.py", "score_rows.py"),
-    "while scoring": ("score_shard.py", "batching.py"),
-    "while keeping": ("score_store.py", "score_records.py", "score_lock.py", "score_resume.py"),
-    "while joining and writing": ("score_join.py", "score_output.py", "score_parts.py"),
+    "while reading": ("scoring/input.py", "data/files.py", "scoring/rows.py"),
+    "while scoring": ("scoring/shard.py", "reward_models/batching.py"),
+    "while keeping": ("scoring/store.py", "scoring/records.py", "scoring/lock.py", "scoring/resume.py"),
+    "while joining and writing": ("scoring/join.py", "scoring/output.py", "scoring/parts.py"),
 }
 MEMORY = Path("/dev/shm")
 KILLS = 12
@@ -106,10 +106,10 @@ class _Lines:
     """Counts the lines that are executed in some files, and kills the process at one of them."""
 
     def __init__(self, files: Sequence[str], kill_at: int | None) -> None:
-        self.files, self.kill_at, self.seen = files, kill_at, 0
+        self.endings, self.kill_at, self.seen = tuple(files), kill_at, 0
 
     def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:
-        ours = "reward_models" in frame.f_code.co_filename and Path(frame.f_code.co_filename).name in self.files
+        ours = "reward_models" in frame.f_code.co_filename and frame.f_code.co_filename.endswith(self.endings)
         return self._line if ours else None
 
     def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
