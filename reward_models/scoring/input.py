@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from reward_models.errors import DataError
 from reward_models.formatting import Text
 from reward_models.scoring.rows import Columns
 from reward_models.scoring.settings import ScoringSettings
+
+ROWS_A_PULSE = 1000
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,15 @@ class ScoringInput:
         if shard:
             yield shard
 
-    def check(self) -> None:
-        """Read all rows once.
+    def check(self, pulse: Callable[[], None]) -> None:
+        """Read all rows once, and call ``pulse`` now and then.
 
         Raises:
             DataError: a bad row, where bad rows are not to be left out.
         """
-        for _ in self._rows():
-            pass
+        for row in self._rows():
+            if row.number % ROWS_A_PULSE == 0:
+                pulse()
 
     def _rows(self) -> Iterator[ScoringRow]:
         for number, row in self._numbered():

@@ -15,7 +15,7 @@ from reward_models.reference import ReferenceLayout
 from reward_models.scoring.input import ScoringInput, ScoringRow, file_digest
 from reward_models.scoring.lock import hold, lock_of
 from reward_models.scoring.output import write_rows
-from reward_models.scoring.parts import Part, part_files, remove_part
+from reward_models.scoring.parts import Part, part_files, quarantine_of, remove_part
 from reward_models.scoring.records import Kept
 from reward_models.scoring.report import SUMMED, ScoringReport
 from reward_models.scoring.rows import Columns
@@ -49,9 +49,9 @@ def join_parts(
             held.callback(store.close)
         report, empty = ScoringReport(), True
         rows = _input_of(stores, source, output)
-        empty = next(_finished(rows, stores, report), None) is None
-        if not empty:
-            with disk_faults(output, lambda: AGAIN):
+        with disk_faults(output, lambda: AGAIN):
+            empty = next(_finished(rows, stores, report), None) is None
+            if not empty:
                 write_rows(output, lambda: _finished(rows, stores, report))
         for store in stores:
             store.close()
@@ -77,7 +77,7 @@ def _input_of(stores: list[ScoreStore], source: Path, output: Path) -> ScoringIn
         None if layout is None else ReferenceLayout(**layout),
         manifest.get("steps") is not None,
     )
-    return ScoringInput(source, columns, settings, Quarantine(output.with_name(output.name + ".quarantine.jsonl")))
+    return ScoringInput(source, columns, settings, Quarantine(quarantine_of(output)))
 
 
 def _finished(rows: ScoringInput, stores: list[ScoreStore], report: ScoringReport) -> Iterator[list[dict[str, Any]]]:

@@ -50,6 +50,16 @@ def part_files(output: Path) -> dict[Path, Part]:
     return found
 
 
+def quarantine_of(path: Path) -> Path:
+    """Where bad rows of an output are listed."""
+    return path.with_name(path.name + ".quarantine.jsonl")
+
+
+def unread_of(path: Path) -> Path:
+    """Where rows that cannot be brought to a pair lie while the others are read."""
+    return path.with_name(path.name + ".unread.jsonl")
+
+
 def damaged_of(path: Path) -> Path:
     """Where a store that cannot be trusted is kept until what is sound in it has been read."""
     return path.with_name(path.name + ".damaged")
@@ -62,3 +72,4 @@ def remove_part(path: Path) -> None:
     """
     for end in ("", "-journal", ".damaged", ".damaged-journal"):
         path.with_name(path.name + end).unlink(missing_ok=True)
+    unread_of(path).unlink(missing_ok=True)

@@ -31,8 +31,8 @@ class Patience:
     """What is done about a process that dies or hangs.
 
     Attributes:
-        stall: seconds without a batch after which a process counts as hung and is ended; 0 = never. The time to load
-            the model counts.
+        stall: seconds without a sign of life (a batch, or a thousand rows looked through) after which a process counts
+            as hung and is ended; 0 = never. The time to load the model counts.
         restarts: how often each part's process is begun again after it died. It goes on where it was.
     """
 
@@ -71,7 +71,7 @@ class _Worker:
                     self.report = content
                 elif kind == "failed":
                     raise content
-        except EOFError:
+        except (EOFError, OSError):
             self._ended("was killed, perhaps because memory ran out")
 
     def look(self, stall: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from reward_models.data.faults import BadRow
 from reward_models.data.quarantine import Quarantine
 from reward_models.disk_faults import disk_faults
 from reward_models.errors import ModelError
@@ -14,7 +15,7 @@ from reward_models.scoring.input import ScoringInput
 from reward_models.scoring.join import join_parts
 from reward_models.scoring.lock import hold
 from reward_models.scoring.manifest import manifest_for
-from reward_models.scoring.parts import Part
+from reward_models.scoring.parts import Part, quarantine_of, unread_of
 from reward_models.scoring.report import Progress, ScoringReport, silent, still
 from reward_models.scoring.resume import open_store
 from reward_models.scoring.rows import Columns
@@ -57,7 +58,9 @@ def score_part(
     progress: Progress = silent,
     pulse: Callable[[], None] = still,
 ) -> ScoringReport:
-    """Score one part of a file into ``OUTPUT.shard-i-of-n``, for `join_parts`. ``pulse`` is called after each batch.
+    """Score one part of a file into ``OUTPUT.shard-i-of-n``, for `join_parts`.
+
+    ``pulse`` is called after each batch, and now and then while the input is looked through.
 
     Raises:
         DataError: as `score_file` does.
@@ -71,36 +74,40 @@ def score_part(
         output.parent.mkdir(parents=True, exist_ok=True)
     prepare(model, settings, model_name)
     formatter = model.formatter(settings.max_length)
-    bad = Quarantine(path.with_name(path.name + ".quarantine.jsonl"))
     columns = Columns(model.names, settings.prefix, model.layout, model.steps is not None)
-    rows = ScoringInput(source, columns, settings, bad)
+    rows = ScoringInput(source, columns, settings, _Counted(quarantine_of(path)))
     report = ScoringReport()
     with hold(path):
         store = open_store(output, part, manifest_for(model, source, settings, part.count), settings.restart)
         score = ShardScorer(model, formatter, rows, store, pulse)
         try:
-            with bad:
-                if settings.on_bad_row == "raise" and not store.settled():
-                    # A row that is mended makes another input: better now than after hours.
-                    rows.check()
-                for shard, content in enumerate(rows.shards()):
-                    known = store.take(shard, [key for row in content for key in row.keys])
-                    if part.owns(shard):
-                        report.rows += len(content)
-                        own = [kept.settled for kept in known.values() if kept.shard == shard]
-                        if own and all(own):
-                            report.resumed_rows += len(content)
-                        else:
-                            score(shard, content, known, report)
-                        progress(report.rows)
+            if settings.on_bad_row == "raise" and not store.settled():
+                # A row that is mended makes another input: better now than after hours.
+                rows.check(pulse)
+            for shard, content in enumerate(rows.shards()):
+                known = store.take(shard, [key for row in content for key in row.keys])
+                if part.owns(shard):
+                    report.rows += len(content)
+                    own = [kept.settled for kept in known.values() if kept.shard == shard]
+                    if own and all(own):
+                        report.resumed_rows += len(content)
+                    else:
+                        score(shard, content, known, report)
+                    progress(report.rows)
             store.finish()
         finally:
             store.close()
             report.damaged = store.damaged
-            # The join lists bad rows, once for all parts.
-            for kind in ("quarantine", "unread"):
-                path.with_name(f"{path.name}.{kind}.jsonl").unlink(missing_ok=True)
+            unread_of(path).unlink(missing_ok=True)
     return report
+
+
+class _Counted(Quarantine):
+    """Bad rows of a part: the join lists them, once for all parts."""
+
+    def add(self, row: BadRow) -> None:
+        """Count a row."""
+        self.count += 1
 
 
 def prepare(model: RewardModel, settings: ScoringSettings, model_name: str | Path = "") -> None:

@@ -22,6 +22,8 @@ from reward_models.scoring.store import ScoreStore
 REASON_LENGTH = 300
 # So many texts that all fail, one by one, are not at fault.
 ENOUGH = 4
+# What devices other than CUDA's, and libraries beneath them, have no type of error for.
+OF_MACHINES = ("CUDA error", "HIP error", "CUBLAS_STATUS", "CUDNN_STATUS", "out of memory", "can't allocate memory")
 Outcome: TypeAlias = Tensor | str
 
 
@@ -135,4 +137,4 @@ def _words(error: Exception) -> str:
 
 
 def _is_the_machine(error: Exception) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "CUDA error" in str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in str(error) for words in OF_MACHINES)

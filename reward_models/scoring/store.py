@@ -22,6 +22,7 @@ MAGIC = b"SQLite format 3\0"
 KEYS_A_QUERY = 500
 SECONDS_TO_KEEP = 1.0
 BEGIN = "Nothing is scored yet; mend this and run the same command again."
+GO_ON = "What is scored is kept; mend this and run the same command again to go on."
 
 
 class ScoreStore:
@@ -45,7 +46,7 @@ class ScoreStore:
         self._belongs = fingerprint(belongs)
         self._donors: list[sqlite3.Connection] = []
         new = not path.exists() or not path.stat().st_size
-        with disk_faults(path, lambda: BEGIN):
+        with disk_faults(path, lambda: BEGIN if new and not donors else GO_ON):
             self._file = sqlite3.connect(path, timeout=60)
             self._kept = monotonic()
             if manifest is not None and new:
@@ -164,19 +165,20 @@ def sound(path: Path) -> bool:
     """Whether a store can be read from end to end; the hashes of its texts are another matter.
 
     Raises:
-        DataError: the file is none of ours.
+        DataError: the file is none of ours, or the system does not let it be read.
     """
-    with path.open("rb") as file:
-        head = file.read(len(MAGIC))
-    if head and head != MAGIC:
-        raise DataError(f"{path} exists and is no part of a scoring run; move it away")
-    try:
-        with closing(sqlite3.connect(path, timeout=60)) as store:
-            return bool(store.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return False
-        raise
+    with disk_faults(path, lambda: GO_ON):
+        with path.open("rb") as file:
+            head = file.read(len(MAGIC))
+        if head and head != MAGIC:
+            raise DataError(f"{path} exists and is no part of a scoring run; move it away")
+        try:
+            with closing(sqlite3.connect(path, timeout=60)) as store:
+                return bool(store.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                return False
+            raise
 
 
 def manifest_of(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import random
 import signal
 import sqlite3
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ import torch
 from reward_models import RewardModel
 from reward_models.errors import DataError, ModelError
 from reward_models.scoring import Part, ScoringSettings, join_parts, score_file, score_part
+from reward_models.scoring import store as score_store
+from reward_models.scoring.parts import unread_of
 from reward_models.scoring.settings import check_files
 from scripts.faults import scoring as faults
 from scripts.faults.scoring_world import CASES, World, build, rows_of
@@ -89,6 +92,65 @@ def test_a_full_disk(world: World) -> None:
             if what == "output":
                 assert "The scores of all texts are kept" in refused
                 assert report.scored == 0
+
+
+def test_a_disk_without_any_room(world: World) -> None:
+    """Not one byte is free: not for the lock's note, nor for a store, nor for what an earlier attempt's store would
+    note. Each attempt says so and lets go of the lock, and no kept score is called none."""
+    with small_disk(world.folder, 20) as disk:
+        if disk is None:
+            pytest.skip("no file system may be mounted here")
+        output, other = disk.path / "out.jsonl", disk.path / "other"
+        for kept in ("Nothing is scored yet", "What is scored is kept"):
+            with suppress(OSError), other.open("wb", 0) as file:
+                while True:
+                    file.write(bytes(1024))
+            for _ in range(2):
+                refused = faults.refusal(world, CASE, output)
+                assert refused.startswith(f"{Part().path(output)}: the disk is full; 0.0 MiB are free"), refused
+                assert kept in refused
+            other.unlink()
+            disk.grow()
+            if kept.startswith("Nothing"):
+                score_part(world.model(CASE), world.source(CASE), output, CASE.settings)
+        faults.run(world, CASE, output)
+        assert faults.loss(world, CASE, output) == faults.Loss(0, 0, True)
+
+
+def test_a_disk_without_room_for_bad_rows(world: World) -> None:
+    """Their list is 400 KB, the disk 64 KB: a message, no output; with room the run ends, nothing is scored anew."""
+    source = world.folder / "bad.jsonl"
+    bad = [{"prompt": "p", "note": "n" * 1000} for _ in range(400)]
+    source.write_text("".join(json.dumps(row) + "\n" for row in (*bad, {"prompt": "p", "completion": "c"})))
+    settings = replace(CASE.settings, on_bad_row="quarantine")
+    with small_disk(world.folder, 64) as disk:
+        if disk is None:
+            pytest.skip("no file system may be mounted here")
+        output = disk.path / "out.jsonl"
+        with pytest.raises(DataError, match=r"the disk is full; .* The scores of all texts are kept"):
+            score_file(world.model(CASE), source, output, settings)
+        assert not output.exists()
+        disk.grow()
+        report = score_file(world.model(CASE), source, output, settings)
+        assert (report.scored, report.rows, report.quarantined) == (0, 1, 400)
+
+
+def test_a_long_look_through_the_input_is_no_stall(world: World, tmp_path: Path) -> None:
+    """2,500 rows are read before the first is scored: two signs of life, after every thousand; then one a batch, of
+    one text each."""
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join(json.dumps({"prompt": "p", "completion": "c"}) + "\n" for _ in range(2500)))
+    signs: list[int] = []
+    settings = replace(CASE.settings, on_bad_row="raise")
+    score_part(world.model(CASE), source, tmp_path / "out.jsonl", settings, pulse=lambda: signs.append(1))
+    assert len(signs) == 2 + 1
+
+
+def test_phases_name_files() -> None:
+    """Lines are counted in each of them: a file that was moved would be left out without a word."""
+    files = [path.as_posix() for path in Path(score_store.__file__).parents[1].rglob("*.py")]
+    for ending in (one for phase in faults.PHASES.values() for one in phase):
+        assert sum(file.endswith(ending) for file in files) == 1, ending
 
 
 def test_one_turned_score_costs_its_batch(world: World) -> None:
@@ -168,6 +230,8 @@ def test_another_number_of_parts_takes_the_scores_over(world: World) -> None:
     output = world.fresh(CASE)
     model, source = world.model(CASE), world.source(CASE)
     first = score_part(model, source, output, CASE.settings, part=Part(1, 2))
+    # What a kill may have left behind.
+    unread_of(Part(1, 2).path(output)).touch()
     whole = scored(world, output)
     assert 0 < first.scored < 30
     assert whole.scored == 30 - first.scored
@@ -314,6 +378,11 @@ def test_a_broken_model_or_machine_is_no_bad_row(world: World, monkeypatch: pyte
         with pytest.raises(ModelError, match=r"the model fails on each of \d+ texts of a batch \(RuntimeError: no ker"):
             scored(world, output)
         patch.setattr(model, "score_batch", Unlucky(model, "", torch.OutOfMemoryError("out of memory")))
+        with pytest.raises(ModelError, match=r"the device failed in a batch .* lower batch_tokens"):
+            scored(world, output)
+        # So says a CPU, which has no type of its own for it.
+        full = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
+        patch.setattr(model, "score_batch", Unlucky(model, "", RuntimeError(full)))
         with pytest.raises(ModelError, match=r"the device failed in a batch .* lower batch_tokens"):
             scored(world, output)
     assert scored(world, output).unscored == 1

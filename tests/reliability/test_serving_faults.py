@@ -319,15 +319,14 @@ def test_told_to_stop_with_a_model_that_hangs(model: RewardModel) -> None:
 def test_told_to_stop_twice(model: RewardModel, tmp_path: Path) -> None:
     """A text waits 40 s for its batch; the first signal lets it wait, the second ends the process, with status 0."""
     model.save_pretrained(tmp_path / "model")
-    with faults.served(tmp_path / "model", "--max-wait-ms", "40000") as server:
-        with connection(server.url) as sent:
-            sent.sendall(request(json.dumps(PAIR).encode()))
-            wait_until(lambda: server.fact("/info")["waiting"] == 1)
-            server.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: call(f"{server.url}/ready").status == 503)
-            assert server.process.poll() is None
-            server.process.send_signal(signal.SIGTERM)
-            assert server.process.wait(15) == 0
+    with faults.served(tmp_path / "model", "--max-wait-ms", "40000") as server, connection(server.url) as sent:
+        sent.sendall(request(json.dumps(PAIR).encode()))
+        wait_until(lambda: server.fact("/info")["waiting"] == 1)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: call(f"{server.url}/ready").status == 503)
+        assert server.process.poll() is None
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(15) == 0
 
 
 @pytest.mark.slow
