@@ -9,7 +9,17 @@ from jinja2 import TemplateError
 
 from reward_models.errors import DataError
 
-REFUSALS = (TemplateError, TypeError, ValueError, KeyError, OverflowError, RecursionError)
+REFUSALS = (
+    TemplateError,
+    TypeError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RecursionError,
+    MemoryError,
+)
+"""What a template can raise, which computes whatever it likes."""
 
 
 class TemplateRefusesError(DataError):
@@ -29,5 +39,7 @@ def by_template(tokenizer: Any, messages: Sequence[dict[str, Any]], add_generati
         )
     except REFUSALS as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
-        raise TemplateRefusesError(f"the chat template refuses messages of {roles}: {error}") from error
+        raise TemplateRefusesError(
+            f"the chat template refuses messages of {roles}: {str(error) or type(error).__name__}"
+        ) from error
     return written

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from prefopt.cli.kinds import base, choices, describe, element, is_enum, is_mapping, is_sequence, members, sequence
-from prefopt.cli.yaml_file import StrictLoader
+from prefopt.cli.yaml_file import UNREADABLE, StrictLoader
 from prefopt.errors import nearest
 
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -64,7 +64,7 @@ def _from_word(text: str, kind: Any) -> Any:
     if is_mapping(kind) or is_sequence(kind):
         try:
             parsed = yaml.load(text, Loader=StrictLoader)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, *UNREADABLE):
             raise _mismatch(text, kind) from None
         return _from_value(parsed, kind)
     if base(kind) is Literal:

@@ -10,6 +10,9 @@ import yaml
 
 from prefopt.errors import UserError
 
+UNREADABLE = (ValueError, TypeError, AttributeError, RecursionError)
+"""What PyYAML raises beside its own errors: dates and numbers that are none, keys that are lists, depth."""
+
 
 class StrictLoader(yaml.SafeLoader):
     """SafeLoader that refuses duplicate keys and reads numbers as YAML 1.2 does."""
@@ -50,6 +53,9 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{path}{line}: {getattr(error, 'problem', None) or 'not valid YAML'}.") from None
+    except UNREADABLE as error:
+        problem = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{path}: not valid YAML: {problem}.") from None
     if content is None:
         return {}
     if not isinstance(content, dict):

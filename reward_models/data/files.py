@@ -10,6 +10,7 @@ import io
 import json
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +24,8 @@ UTF16 = (b"\xff\xfe", b"\xfe\xff")
 DEEPEST = 100
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, OverflowError, MemoryError)
 """What a damaged Parquet file raises beside Arrow's own errors, such as text that is no UTF-8."""
-STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""Texts, one that breaks off with the line too: else every quote in it would be looked at as a beginning."""
 BRACKETS = re.compile(rb"[\[\]{}]")
 
 
@@ -84,8 +86,7 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of a JSON text, in which every key stands once."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise RowFault("duplicate_keys", twice, "the key stands twice")
     return found
 

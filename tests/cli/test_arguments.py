@@ -208,6 +208,10 @@ def test_mistakes_in_flags(words: list[str], expected: str) -> None:
         ("data: [x\n", "FILE, line 2: expected ',' or ']', but got '<stream end>'."),
         ("data: !!python/name:os.system x\n", "FILE, line 1: could not determine a constructor for the tag "
          "'tag:yaml.org,2002:python/name:os.system'."),
+        ("? [a]\n: b\n", "FILE: not valid YAML: unhashable type: 'list'."),
+        ("data: 2026-13-45\n", "FILE: not valid YAML: month must be in 1..12."),
+        ("steps: !!int x\n", "FILE: not valid YAML: invalid literal for int() with base 10: 'x'."),
+        ("data: " + "[" * 20_000, "FILE: not valid YAML: nested too deeply."),
     ],
 )  # fmt: skip
 def test_mistakes_in_yaml(tmp_path: Path, text: str, expected: str) -> None:

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from prefopt import assets
+from reward_models.backbones import load_tokenizer
+from reward_models.chat_template import TemplateRefusesError, by_template
 from reward_models.errors import ModelError
 from reward_models.safe_folder import check_weights
 from scripts.faults.canaries import files, folders, plants, runs
@@ -51,6 +54,15 @@ def test_configurations_data_templates_and_caches(tmp_path: Path, capsys: pytest
 def test_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """All three trainers go on from checkpoints whose optimiser, scheduler, generators or settings are malicious."""
     check(runs.try_all(tmp_path), 21)
+
+
+@pytest.mark.parametrize("text", ["{{ 1 / 0 }}", "{{ 'a'.encode('latin99') }}", "{{ 'a' * 10**14 }}"])
+def test_templates_that_fail(text: str) -> None:
+    """A division, an encoding that nobody knows and a hundred terabytes: a sentence, and not an error of Python's."""
+    tokenizer = load_tokenizer(assets.path("tiny-policy"))
+    tokenizer.chat_template = text
+    with pytest.raises(TemplateRefusesError, match=r"the chat template refuses messages of user: .+"):
+        by_template(tokenizer, [{"role": "user", "content": "x"}])
 
 
 KERNEL, ELSEWHERE = "someone/kernel", "../outside.safetensors"
