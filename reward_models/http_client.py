@@ -89,6 +89,9 @@ def ask_once(
         connection.connect()
         # The connection forgets its socket as soon as the answer is one that ends it.
         line.append(connection.sock)
+        if time.monotonic() - begin >= seconds:
+            # The guard may have found nothing to hang up.
+            raise TimeoutError
         payload = None if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **(headers or {})}
         connection.request(method, where.path.rstrip("/") + path, payload, sent)

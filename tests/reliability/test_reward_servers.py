@@ -81,6 +81,24 @@ def test_a_fault_that_stays(fault: str, requests: int, words: str) -> None:
     assert (source.failed_rows, source.failed_requests) == (len(failed), 1)
 
 
+def test_a_connection_that_takes_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encryption is agreed upon in 0.4 s where 0.25 are given (each step of it in time); then the answer trickles, for
+    3 s: who hangs up found nothing to hang up yet."""
+    connect = HTTPConnection.connect
+
+    def slowly(self: HTTPConnection) -> None:
+        connect(self)
+        time.sleep(0.4)
+
+    monkeypatch.setattr(HTTPConnection, "connect", slowly)
+    with client("trickle", attempts=1) as (source, met, _):
+        begin = time.monotonic()
+        found = source.with_failures(prompts=["?"] * 4, completions=TEXTS)
+        assert time.monotonic() - begin < 2
+    assert [str(row) for row in found] == ["no answer within 0.25 s (after 1 attempt)"] * 4
+    assert sum(met.seen.values()) == 0
+
+
 def test_half_of_the_scores_are_kept() -> None:
     """Rows 1 and 2 were answered with their ids: only 3 and 4 are asked again, then 4 alone."""
     asked: list[int] = []
