@@ -42,9 +42,11 @@ def load_checked(file: Path) -> dict[str, Tensor] | None:
 
 
 def checksum(tensors: Mapping[str, Tensor]) -> str:
-    """Return a SHA-256 of tensors with their names and shapes."""
+    """Return a SHA-256 of tensors with their names, types and shapes."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        # A copy: one element is contiguous whatever its stride, and could not be seen as bytes.
+        value = tensors[name].detach().cpu().clone(memory_format=torch.contiguous_format)
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

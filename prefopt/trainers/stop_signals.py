@@ -14,6 +14,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -25,6 +26,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 SAME = 1.0
 """Seconds within which signals count as one: a launcher passes on the Ctrl-C that its processes were sent as well."""
+NOT_WRITTEN = ", of which no checkpoint could be written: see above"
 RESUME = "the same call with resume_from=True"
 _heard: list[StopSignals] = []
 
@@ -142,10 +144,12 @@ class StopSignals(TrainerCallback):
         self._training = False
         if self._agreed:
             if state.is_world_process_zero:
+                checkpoint = f"{args.output_dir}/checkpoint-{state.global_step}"
+                # Where on_failed_save lets a run go on, there may be none.
+                whole = f"; {checkpoint} holds it all" if Path(checkpoint).is_dir() else NOT_WRITTEN
                 _say(
                     f"Stopped by {signal.Signals(self._agreed).name} after step {state.global_step} of "
-                    f"{state.max_steps}; {args.output_dir}/checkpoint-{state.global_step} holds it all. "
-                    f"To go on: {self.resume}."
+                    f"{state.max_steps}{whole}. To go on: {self.resume}."
                 )
             raise TrainingStopped(self._agreed)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from transformers import Trainer, TrainingArguments
 
 from prefopt.errors import UserError
-from prefopt.trainers.checkpointing import manifest
+from prefopt.trainers.checkpointing import choice, manifest
 from prefopt.trainers.checkpointing.choice import checkpoint_to_resume, newest_whole_checkpoint
 from prefopt.trainers.checkpointing.verification import verify
 from scripts.faults.checkpoints import FAULTS, damaged, resumed_from_the_one_before, trained
@@ -142,3 +145,29 @@ def test_a_change_within_a_tick_of_the_clock(runs: dict, tmp_path: Path) -> None
         assert verify(run / "checkpoint-6").valid
         file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         assert not verify(run / "checkpoint-6").valid
+
+
+def test_a_file_that_the_disk_does_not_give(runs: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad sector, or a file of another user: said, and the checkpoint before is taken."""
+    run = shutil.copytree(runs["reward"][0], tmp_path / "run")
+    digest = hashlib.file_digest
+
+    def refused(file: Any, name: str) -> Any:
+        if Path(file.name) == run / "checkpoint-6" / "optimizer.pt":
+            raise OSError(errno.EIO, "Input/output error")
+        return digest(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", refused)
+    assert verify(run / "checkpoint-6").reason == "optimizer.pt cannot be read: Input/output error"
+    assert newest_whole_checkpoint(run) == str(run / "checkpoint-3")
+
+
+def test_one_process_of_a_machine_looks(runs: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one is told, and reads no checkpoint a second time."""
+    run = shutil.copytree(runs["reward"][0], tmp_path / "run")
+    found = verify(run / "checkpoint-6")
+    monkeypatch.setattr(choice, "leads_machine", lambda: False)
+    monkeypatch.setattr(choice, "gathered", lambda mine: [found, mine])
+    monkeypatch.setattr(choice, "verify", lambda folder: pytest.fail(f"{folder} was read"))
+    assert choice.verdict_of(run / "checkpoint-6") == found
+    assert checkpoint_to_resume(str(run / "checkpoint-6"), str(run)) == str(run / "checkpoint-6")

@@ -63,6 +63,10 @@ def test_what_lowers_it(tmp_path: Path) -> None:
     aged = replace(found, manifest=replace(found.manifest, versions={**found.manifest.versions, "torch": "1.0"}))
     assert "torch was 1.0 and is" in promise_at_resume(trainer.args, aged).reasons[0]
     assert "other training data: 8 rows then" in promise_at_resume(trainer.args, found, data).reasons[0]
+    moved = replace(found, manifest=replace(found.manifest, level=2, reasons=("cuda with full_determinism",)))
+    assert promise_at_resume(trainer.args, moved) == Promise(
+        3, ("written at L2 (cuda with full_determinism), resumed at L1",)
+    )
 
 
 @pytest.mark.parametrize("kind", TRAINERS)

@@ -20,6 +20,7 @@ from prefopt.trainers.checkpointing.placing import place, remove_older
 from prefopt.trainers.checkpointing.verification import verify
 from prefopt.trainers.offline_trainer import OfflineTrainer
 from scripts.faults.checkpoints import trained
+from scripts.faults.stop_signals import told_to_stop
 from scripts.faults.tiny_trainers import TRAINERS, offline, reward
 
 
@@ -193,3 +194,35 @@ def test_a_run_begun_anew_in_the_folder_of_an_earlier_one(tmp_path: Path, caplog
     assert steps(tmp_path) == [2, 3, 6]
     assert newest_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
     assert "checkpoint-6 is skipped: it is of an earlier run in this folder than checkpoint-2" in caplog.text
+    assert "begins anew in" in caplog.text
+    assert "checkpoint-6 and others of an earlier run" in caplog.text
+
+
+def test_a_run_that_went_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 3 and 6, 3 is asked for, and the run stopped after step 4: that is gone on from, not the abandoned 6."""
+    trained("offline", tmp_path)
+    again = offline(tmp_path, save_strategy="steps", save_steps=2, max_steps=4)
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert steps(tmp_path) == [3, 4, 6]
+    assert newest_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+    more = offline(tmp_path, save_strategy="steps", save_steps=1, max_steps=5)
+    more.train(resume_from_checkpoint=True)
+    assert newest_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-5")
+    assert verify(tmp_path / "checkpoint-5").run == verify(tmp_path / "checkpoint-4").run
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_the_newest_stays_beside_the_best(stops: bool, tmp_path: Path) -> None:
+    """The loss falls and a greater one counts as better, so that step 1 is the best. With a limit of 1, the newest
+    stays at the end as well, whether the run was told to stop in step 3 or came to its end at 4: it is the one that
+    a resumed run goes on from.
+    """
+    settings: dict[str, Any] = {
+        "eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, "max_steps": 4,
+        "save_total_limit": 1, "metric_for_best_model": "loss", "greater_is_better": True, "learning_rate": 1e-3,
+    }  # fmt: skip
+    if stops:
+        assert told_to_stop("offline", tmp_path, "backward", 3, **settings)[1] == 143
+    else:
+        offline(tmp_path, **settings).train()
+    assert steps(tmp_path) == [1, 3 if stops else 4]

@@ -137,6 +137,19 @@ def test_what_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert "To go on: the same call with resume_from=True." in said
 
 
+def test_a_checkpoint_that_could_not_be_written_is_not_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full when step 2 is saved, and the run may go on without: nothing is said to hold that step."""
+    monkeypatch.setattr(torch, "save", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+    _, status = told_to_stop("offline", tmp_path, "backward", 2, on_failed_save="continue")
+    said = capfd.readouterr().err
+    assert status == 143
+    assert not list(tmp_path.glob("checkpoint-*"))
+    assert "holds it all" not in said
+    assert "Stopped by SIGTERM after step 2 of 6, of which no checkpoint could be written" in said
+
+
 def test_a_second_signal_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It does what it did before: here it raises, amid a backward pass. An echo of the first is no second one."""
     before = signal.signal(signal.SIGTERM, _raise)

@@ -97,6 +97,14 @@ def test_a_flipped_bit_in_a_cache(dtype: torch.dtype, tmp_path: Path, caplog: py
     assert "states.safetensors" in caplog.text
 
 
+def test_one_element_of_a_wider_tensor(tmp_path: Path) -> None:
+    """It counts as contiguous whatever its stride, here 3."""
+    save_checked({"one": torch.arange(6.0).reshape(2, 3).t()[1:2, :1]}, tmp_path / "one.safetensors")
+    found = load_checked(tmp_path / "one.safetensors")
+    assert found is not None
+    assert found["one"].tolist() == [[1.0]]
+
+
 def test_a_damaged_chunk_is_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Three chunks of two rows; the second one is cut short: only that one is made again."""
     made: list[int] = []

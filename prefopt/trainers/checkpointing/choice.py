@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from prefopt.errors import UserError
+from prefopt.trainers.checkpointing import manifest
 from prefopt.trainers.checkpointing.leftovers import put_back
 from prefopt.trainers.checkpointing.together import gathered, leads_machine
 from prefopt.trainers.checkpointing.verification import FOLDER, Verdict, verify
@@ -52,10 +53,41 @@ def newest_valid(folder: Path) -> tuple[Verdict | None, list[Verdict]]:
     return choose([damaged.get(one.step, one) for one in everyone[0] if one.step in common])
 
 
+def verdict_of(folder: Path) -> Verdict:
+    """Return what is found of one checkpoint; one process of a machine looks, and where any finds damage all do."""
+    found: list[Verdict] = [one for one in gathered(verify(folder) if leads_machine() else None) if one is not None]
+    return next((one for one in found if not one.valid), found[0])
+
+
+def went_back(verdict: Verdict) -> bool:
+    """Whether a run that goes on from a checkpoint leaves its own later ones behind."""
+    for folder in verdict.folder.parent.glob("checkpoint-*"):
+        try:
+            said = manifest.read(folder)
+        except (ValueError, OSError):
+            continue
+        if said.run == verdict.run and said.step > verdict.step:
+            return True
+    return False
+
+
+def warn_of_earlier_run(home: Path) -> None:
+    """Say in the log that a run begins anew where an earlier one left checkpoints, which may go for those of this."""
+    steps = sorted(int(match[1]) for path in home.glob("checkpoint-*") if (match := FOLDER.fullmatch(path.name)))
+    if steps:
+        others = " and others" if len(steps) > 1 else ""
+        logger.warning(
+            "training begins anew in %s, which holds checkpoint-%d%s of an earlier run: they are replaced and removed "
+            "as this run saves. To go on from there, stop it and resume; to keep both, name another output_dir",
+            home, steps[-1], others,
+        )  # fmt: skip
+
+
 def choose(found: Sequence[Verdict]) -> tuple[Verdict | None, list[Verdict]]:
     """Return the checkpoint to go on from, of those found, newest first; and the later ones with reasons against them.
 
-    Where a run was begun anew in the folder of an earlier one, it is the run that wrote last that goes on.
+    Where a run was begun anew in the folder of an earlier one, or went back to an earlier checkpoint, it is the run
+    that wrote last that goes on.
     """
     valid = [one for one in found if one.valid]
     if not valid:
@@ -84,7 +116,7 @@ def checkpoint_to_resume(wanted: str | bool | None, output_dir: str | None) -> s
         return found
     if not Path(wanted).is_dir():
         raise UserError(f"{wanted} is no folder; leave resume out to start anew")
-    verdict = next(one for one in gathered(verify(Path(wanted)) if leads_machine() else None) if one is not None)
+    verdict = verdict_of(Path(wanted))
     if not verdict.valid:
         other, _ = newest_valid(Path(wanted).parent)
         instead = "leave resume out to start anew" if other is None else f"the newest that is whole is {other.folder}"

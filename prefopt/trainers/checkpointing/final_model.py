@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from prefopt.errors import UserError
+from prefopt.trainers.checkpointing.choice import verdict_of
 from prefopt.trainers.checkpointing.failure import OF_THE_DISK, save_error
-from prefopt.trainers.checkpointing.verification import Verdict, verify
+from prefopt.trainers.checkpointing.verification import Verdict
 from reward_models.whole_files import model_written_beside
 
 
@@ -39,11 +40,12 @@ class WholeModelMixin:
 
     def _finalize_training(self, *args: Any, **kwargs: Any) -> Any:
         limit, best = self.args.save_total_limit, self.state.best_model_checkpoint
-        if best is not None and not verify(Path(best)).valid:
-            if self.args.load_best_model_at_end:
-                self._refuse_best(verify(Path(best)))
-            # transformers would remove all but this one.
-            self.args.save_total_limit = None
+        if best is not None and self.args.load_best_model_at_end:
+            verdict = verdict_of(Path(best))
+            if not verdict.valid:
+                self._refuse_best(verdict)
+        # With a limit of 1, transformers would remove all but the best: the one that a resumed run goes on from, too.
+        self.args.save_total_limit = None
         try:
             return super()._finalize_training(*args, **kwargs)  # type: ignore[misc]
         finally:

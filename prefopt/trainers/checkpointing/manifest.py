@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from reward_models.checked_tensors import checksum
 from reward_models.whole_files import files_of, sync
 
 NAME = "manifest.json"
@@ -34,7 +34,8 @@ class Manifest:
     """What is said of a checkpoint.
 
     Attributes:
-        step: optimiser steps done. saved: seconds since 1970. run: identity of the run, the same after it is resumed.
+        step: optimiser steps done. saved: seconds since 1970. run: identity of the run, the same after it is resumed
+            from its last checkpoint.
         versions: of prefopt and the libraries that wrote it. processes: that took part.
         trainer: name of its class. recipe: what is minimised, its parts or its settings.
         objective_state: SHA-256 of the objective's state, or "" where it has none.
@@ -91,13 +92,26 @@ def read(folder: Path) -> Manifest:
 
 def record_of(files: Iterable[Path], flush: bool = False) -> list[FileRecord]:
     """Return sizes and hashes, read by several threads at once; ``flush`` waits for the disk first."""
+    records = []
+    for one in found_of(files, flush):
+        if isinstance(one, OSError):
+            raise one
+        records.append(one)
+    return records
 
-    def one(path: Path) -> FileRecord:
-        if flush:
-            sync(path)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-        return FileRecord(path.stat().st_size, digest.hexdigest())
+
+def found_of(files: Iterable[Path], flush: bool = False) -> list[FileRecord | OSError]:
+    """Return what `record_of` does, and for a file that cannot be read the reason."""
+
+    def one(path: Path) -> FileRecord | OSError:
+        try:
+            if flush:
+                sync(path)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
+            return FileRecord(path.stat().st_size, digest.hexdigest())
+        except OSError as error:
+            return error
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(one, files))
@@ -105,13 +119,7 @@ def record_of(files: Iterable[Path], flush: bool = False) -> list[FileRecord]:
 
 def hash_of(state: Mapping[str, Tensor]) -> str:
     """Return a SHA-256 of tensors with their names; "" of none."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        # A copy: one element is contiguous whatever its stride, and could not be seen as bytes.
-        value = state[name].detach().cpu().clone(memory_format=torch.contiguous_format)
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest() if state else ""
+    return checksum(state) if state else ""
 
 
 def _own(held: Mapping[str, Any]) -> str:

@@ -81,6 +81,9 @@ def promise_at_resume(config: Any, verdict: Verdict, data: Mapping[str, Any] | N
         lower += [f"it has no {file}, so {what} begins anew" for file, what in absent(verdict.folder)]
     else:
         lower += said.reasons if said.level == 3 else ()
+        if 3 not in (said.level, now.level) and said.level != now.level:
+            where = f" ({'; '.join(said.reasons)})" if said.reasons else ""
+            lower.append(f"written at L{said.level}{where}, resumed at L{now.level}")
         if said.processes != config.world_size:
             lower.append(f"written by {said.processes} processes, resumed by {config.world_size}")
         differing = {name: (then, versions().get(name)) for name, then in said.versions.items()}

@@ -17,7 +17,7 @@ from transformers.trainer_utils import SaveStrategy
 
 from prefopt.errors import UserError
 from prefopt.trainers.checkpointing import manifest
-from prefopt.trainers.checkpointing.choice import checkpoint_to_resume
+from prefopt.trainers.checkpointing.choice import checkpoint_to_resume, verdict_of, warn_of_earlier_run, went_back
 from prefopt.trainers.checkpointing.data_fingerprint import fingerprint
 from prefopt.trainers.checkpointing.failure import OF_THE_DISK, on_all, save_error
 from prefopt.trainers.checkpointing.final_model import WholeModelMixin
@@ -25,7 +25,7 @@ from prefopt.trainers.checkpointing.leftovers import remove_unfinished, staging_
 from prefopt.trainers.checkpointing.placing import place, remove_older
 from prefopt.trainers.checkpointing.promise import promise_at_resume, promise_of
 from prefopt.trainers.checkpointing.together import gathered, leads_machine
-from prefopt.trainers.checkpointing.verification import STATE, verify
+from prefopt.trainers.checkpointing.verification import STATE
 from prefopt.trainers.checkpointing.versions import versions
 from reward_models.redaction import redacted
 from reward_models.whole_files import sync_folders
@@ -69,9 +69,13 @@ class WholeCheckpointsMixin(WholeModelMixin):
         if self.args.should_save:
             remove_unfinished(home)
         self._run = gathered(uuid4().hex)[0]
-        if found is not None:
-            verdict = verify(Path(found))
-            self._run = verdict.manifest.run if verdict.manifest is not None else self._run
+        if found is None:
+            if self.args.process_index == 0:
+                warn_of_earlier_run(home)
+        else:
+            verdict = verdict_of(Path(found))
+            if verdict.run and not went_back(verdict):
+                self._run = verdict.run
             said = promise_at_resume(self.args, verdict, self._fingerprint())
             if self.args.process_index == 0:
                 print(f"resumed at step {verdict.step} from {found}; {said}")

@@ -64,7 +64,10 @@ def verify(folder: Path) -> Verdict:
     known = _found.get(folder.absolute())
     if known is not None and known[0] == signature:
         return known[1]
-    verdict = _look(folder)
+    try:
+        verdict = _look(folder)
+    except OSError as error:
+        return Verdict(folder, _named(folder), (f"it cannot be read: {error}",))
     # A clock ticks some milliseconds: a file that was changed just now may be changed again at the same time.
     if all(changed < now - SETTLED for _, _, changed, _ in signature):
         _found[folder.absolute()] = (signature, verdict)
@@ -74,20 +77,25 @@ def verify(folder: Path) -> Verdict:
 
 
 def _look(folder: Path) -> Verdict:
-    match = FOLDER.fullmatch(folder.name)
-    named = int(match[1]) if match else None
+    step = _named(folder)
+    named = None if step < 0 else step
     if not folder.is_dir():
-        return Verdict(folder, -1 if named is None else named, ("there is no such folder",))
+        return Verdict(folder, step, ("there is no such folder",))
     if not any(folder.iterdir()):
-        return Verdict(folder, -1 if named is None else named, ("the folder is empty",))
+        return Verdict(folder, step, ("the folder is empty",))
     if not (folder / manifest.NAME).is_file():
         return _without_manifest(folder, named)
     try:
         said = manifest.read(folder)
     except (ValueError, OSError) as error:
-        return Verdict(folder, -1 if named is None else named, (f"{manifest.NAME} cannot be trusted: {error}",))
+        return Verdict(folder, step, (f"{manifest.NAME} cannot be trusted: {error}",))
     faults = _of_steps(folder, named, said.step) + _of_files(folder, said)
     return Verdict(folder, said.step if named is None else named, tuple(faults), None if faults else said)
+
+
+def _named(folder: Path) -> int:
+    match = FOLDER.fullmatch(folder.name)
+    return int(match[1]) if match else -1
 
 
 def _of_files(folder: Path, said: Manifest) -> list[str]:
@@ -101,12 +109,12 @@ def _of_files(folder: Path, said: Manifest) -> list[str]:
             faults.append(f"{name} {what}: {size:,} of {wanted.bytes:,} bytes")
         else:
             whole.append(name)
-    found = manifest.record_of(folder / name for name in whole)
-    return faults + [
-        f"{name} was changed: {_whose(folder, name, one.sha256)}"
-        for name, one in zip(whole, found, strict=True)
-        if one.sha256 != said.files[name].sha256
-    ]
+    for name, one in zip(whole, manifest.found_of(folder / name for name in whole), strict=True):
+        if isinstance(one, OSError):
+            faults.append(f"{name} cannot be read: {one.strerror}")
+        elif one.sha256 != said.files[name].sha256:
+            faults.append(f"{name} was changed: {_whose(folder, name, one.sha256)}")
+    return faults
 
 
 def _whose(folder: Path, name: str, sha256: str) -> str:
@@ -133,7 +141,7 @@ def _of_steps(folder: Path, named: int | None, said: int | None) -> list[str]:
 
 
 def _without_manifest(folder: Path, named: int | None) -> Verdict:
-    step = -1 if named is None else named
+    step = _named(folder)
     if (folder / OURS).is_file():
         return Verdict(folder, step, (f"{manifest.NAME} is missing: the checkpoint was not written to its end",))
     if not (folder / STATE).is_file():
