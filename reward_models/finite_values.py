@@ -12,7 +12,7 @@ from reward_models.errors import DataError
 
 
 def check_finite(values: Any, what: str, columns: Sequence[str] = (), advice: str = "") -> None:
-    """Raise ``DataError`` for NaN or infinity in ``(N, ...)`` numbers; the message names the row, and the column.
+    """Raise ``DataError`` for NaN or infinity in ``(N, ...)`` numbers; it names row and column, from 1 on.
 
     Args:
         values: tensor, array or list.
@@ -25,7 +25,8 @@ def check_finite(values: Any, what: str, columns: Sequence[str] = (), advice: st
     if not len(bad):
         return
     row, *rest = bad[0].tolist()
-    column = f", {columns[rest[0]]}" if rest and columns else f", column {rest[0]}" if rest else ""
+    column = f", {columns[rest[0]]}" if rest and columns else f", column {rest[0] + 1}" if rest else ""
     more = len(set(bad[:, 0].tolist())) - 1
     others = f"; {more} more row{'s' if more > 1 else ''} like it" if more else ""
-    raise DataError(f"{what}, row {row}{column}: {array[tuple(bad[0])]} is no finite number{others}. {advice}".rstrip())
+    words = f"{what}, row {row + 1}{column}: {array[tuple(bad[0])]} is no finite number{others}. {advice}"
+    raise DataError(words.rstrip())

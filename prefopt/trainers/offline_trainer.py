@@ -160,8 +160,8 @@ class OfflineTrainer(
         return "ref_logps" in self.objective.needs
 
     def rows_of(self, inputs: Any) -> list[str]:
-        """Row numbers of the training data, of rows that count."""
-        return [f"row {i}" for i in inputs["row"].tolist()]
+        """Row numbers of the training data, from 1 on."""
+        return [f"row {i + 1}" for i in inputs["row"].tolist()]
 
     def text_of(self, inputs: Any) -> list[dict[str, Any]]:
         """Prompt and answers as they were trained on."""

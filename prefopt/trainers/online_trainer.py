@@ -192,7 +192,7 @@ class OnlineTrainer(WholeCheckpointsMixin, ResumesMixin, FiniteStepsMixin, Onlin
             # The sampling engine's numbers differ from the trainer's; TRL corrects the policy term alone, too.
             batch["weights"] = batch["weights"] * batch["importance_sampling_ratio"]
         batch[SOUND] = sound[own].to(batch["weights"].device) & finite_rows(batch["weights"])
-        return batch | {"row_names": [_name(row, i) for i, row in enumerate(rows, own.start)]}
+        return batch | {"row_names": [_name(row, i) for i, row in enumerate(rows, own.start + 1)]}
 
     def _prepared(
         self, rows: list[dict[str, Any]], batch: dict[str, Any], rewards: Tensor, group: int

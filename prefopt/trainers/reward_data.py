@@ -170,6 +170,7 @@ class RowCollator:
             "reads": [_reads(bundle, ends) for bundle in found],
             "head": torch.tensor([row["head"] for row in rows]),
             "row": torch.tensor([row["row"] for row in rows]),
+            "weight": torch.tensor([row.get("weight", 1.0) for row in rows]),
             "numbers": {key.removeprefix(NUMBER): _numbers([row[key] for row in rows]) for key in names},
         }
 

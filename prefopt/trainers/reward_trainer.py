@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import EvalPrediction, Trainer
 
 from prefopt.trainers.checkpointing.staging import WholeCheckpointsMixin
+from prefopt.trainers.fillers import FilledUp, RowsAndFillers
 from prefopt.trainers.guards.finite_rows import finite_rows
 from prefopt.trainers.guards.mixin import FiniteStepsMixin
 from prefopt.trainers.guards.texts import texts_of_rows
@@ -85,11 +86,12 @@ class RewardTrainer(WholeCheckpointsMixin, ResumesMixin, FiniteStepsMixin, Train
         self.loss_is_scaled_for_ga = True
         self._sums: Tensor | None = None
         self.figure_names: list[str] = []
+        rows = self._rows("training data")
         super().__init__(
             model=model,
             args=args,
             data_collator=InPasses(RowCollator(self.shares_prompts, row_width(model.config)), args.token_budget),
-            train_dataset=self._rows("training data"),
+            train_dataset=RowsAndFillers(rows) if rows is not None and args.world_size > 1 else rows,
             eval_dataset=self._rows("evaluation data"),
             compute_metrics=self.metrics,
             **other,
@@ -102,8 +104,8 @@ class RewardTrainer(WholeCheckpointsMixin, ResumesMixin, FiniteStepsMixin, Train
         return self.encoded[split].rows if split in self.encoded else None
 
     def rows_of(self, inputs: Any) -> list[str]:
-        """Row numbers of the training data."""
-        return [f"row {i}" for i in inputs["row"].tolist()]
+        """Row numbers of the training data, from 1 on."""
+        return [f"row {i + 1}" for i in inputs["row"].tolist()]
 
     def text_of(self, inputs: Any) -> list[dict[str, Any]]:
         """The texts as they were trained on."""
@@ -153,15 +155,16 @@ class RewardTrainer(WholeCheckpointsMixin, ResumesMixin, FiniteStepsMixin, Train
         found: list[tuple[Tensor, ...]] = []
         # Gradients are averaged over processes afterwards.
         together = None if num_items_in_batch is None else num_items_in_batch / self.accelerator.num_processes
-        rows = len(inputs["row"]) if together is None else together
+        rows = inputs["weight"].sum().clamp(min=1) if together is None else together
 
         def loss_of(part: Any) -> Tensor:
             losses, figures = self.row_losses(model, part)
+            real = part["weight"] > 0
             self.watch(part, finite_rows(losses.detach()))
             found.append((losses.detach(), figures))
             if model.training:
-                self._count(figures)
-            return losses.sum() / rows
+                self._count(figures.where(real[:, None], torch.nan))
+            return torch.where(real, losses, torch.zeros_like(losses)).sum() / rows
 
         loss = add_up(parts, loss_of, model, self.accelerator)
         if not return_outputs:
@@ -170,7 +173,7 @@ class RewardTrainer(WholeCheckpointsMixin, ResumesMixin, FiniteStepsMixin, Train
         return loss, dict(zip(("losses", "figures"), (in_order(parts, c) for c in columns), strict=True))
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
-        rows = torch.tensor(float(sum(len(batch["row"]) for batch in batch_samples)), device=device)
+        rows = torch.stack([batch["weight"].sum() for batch in batch_samples]).sum().to(device)
         return self.accelerator.reduce(rows, reduction="sum") if self.accelerator.num_processes > 1 else rows
 
     def prediction_step(
@@ -223,12 +226,15 @@ class RewardTrainer(WholeCheckpointsMixin, ResumesMixin, FiniteStepsMixin, Train
         super().log(logs, start_time)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:
-        data = self.train_dataset if train_dataset is None else train_dataset
-        if self.args.train_sampling_strategy != "group_by_length":
-            return super()._get_train_sampler(train_dataset)
-        group = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
-        return LengthBuckets(data["length"], group, 1, seed)
+        data, args = self.train_dataset if train_dataset is None else train_dataset, self.args
+        together = args.train_batch_size * args.world_size
+        if args.train_sampling_strategy == "group_by_length":
+            rows = data.rows if isinstance(data, RowsAndFillers) else data
+            seed = args.seed if args.data_seed is None else args.data_seed
+            multiple = together if isinstance(data, RowsAndFillers) else 1
+            return LengthBuckets(rows["length"], together * args.gradient_accumulation_steps, multiple, seed)
+        order = super()._get_train_sampler(train_dataset)
+        return FilledUp(order, together, args.data_seed) if isinstance(data, RowsAndFillers) else order
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimiser of the arguments; the heads get a group of their own where they have their own rate."""

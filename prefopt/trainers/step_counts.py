@@ -22,9 +22,9 @@ class StepCounts:
 
     def begin(self, step: int, goes_on: bool) -> None:
         """A run begins after ``step``; it ``goes_on`` where these counts came from its checkpoint."""
-        self.begun = (step, self.skipped)
         if not goes_on:
-            self.consecutive, self.logged = 0, self.begun
+            self.skipped, self.consecutive, self.logged = 0, 0, (step, 0)
+        self.begun = (step, self.skipped)
 
     def skip(self) -> None:
         """Another step is not taken."""

@@ -67,7 +67,8 @@ def fit_to_values(
         raise UserError(f"{len(logs)} utility vectors need as many values, not shape {tuple(targets.shape)}")
     if not torch.isfinite(targets).all():
         row = int((~torch.isfinite(targets)).nonzero()[0])
-        raise UserError(f"row {row}: the value is {float(targets[row])}; give a finite number, or leave the row out")
+        value = float(targets[row])
+        raise UserError(f"row {row + 1}: the value is {value}; give a finite number, or leave the row out")
 
     def errors(rows: Tensor) -> Loss:
         return lambda shares, powers, _: (log_power_mean(logs[rows], shares, powers).exp() - targets[rows]) ** 2
@@ -108,8 +109,8 @@ def _logs(utilities: Tensor, floor: float) -> Tensor:
     if not fine.all():
         row, source = (~fine).nonzero()[0].tolist()
         raise UserError(
-            f"row {row}, source {source}: the utility is {float(utilities[row, source]):g}; utilities must be finite, "
-            "and must not be negative nor missing: shift and scale the rewards into (0, 1]"
+            f"row {row + 1}, source {source + 1}: the utility is {float(utilities[row, source]):g}; utilities must be "
+            "finite, and must not be negative nor missing: shift and scale the rewards into (0, 1]"
         )
     return utilities.double().clamp(min=floor).log()
 

@@ -31,7 +31,7 @@ def pass_matrix(rows: Sequence[Verdicts | None], width: int = 0) -> Tensor:
                 continue
             if verdict not in (0, 1):
                 raise DataError(
-                    f"row {number}, test {test}: the verdict {verdict!r} is neither true nor false nor None"
+                    f"row {number + 1}, test {test + 1}: the verdict {verdict!r} is neither true nor false nor None"
                 )
             matrix[number, test] = float(verdict)
     return matrix

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 import torch
 from accelerate.utils import DistributedType
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers.training_args import OptimizerNames
 
 from prefopt import recipes
 from prefopt.batch import Rollouts
 from prefopt.errors import UserError
-from prefopt.trainers.guards import skipped_steps
+from prefopt.trainers.guards import report, skipped_steps
 from prefopt.trainers.guards.finite_rows import sound_rollouts
 from prefopt.trainers.guards.finite_state import updated
 from prefopt.trainers.guards.mixin import FiniteStepsMixin, NonFiniteError, SkipNonFiniteSteps
@@ -179,13 +181,15 @@ def test_a_scale_below_one_is_no_overflow() -> None:
 class Engine(FiniteStepsMixin):
     """What of a trainer under DeepSpeed the guard touches."""
 
+    kind, optim = DistributedType.DEEPSPEED, "adamw_torch"
+
     def __init__(self, folder: Path, norm: float = 1.0) -> None:
         self.model = nn.Linear(2, 1)
-        self.args = SimpleNamespace(max_non_finite=3, output_dir=str(folder))
+        self.args = SimpleNamespace(max_non_finite=3, output_dir=str(folder), optim=self.optim)
         self.state = SimpleNamespace(global_step=4)
         self.optimizer = None
         self.steps: list[float] = []
-        own = {"distributed_type": DistributedType.DEEPSPEED, "mixed_precision": "bf16"}
+        own = {"distributed_type": self.kind, "mixed_precision": "bf16"}
         self.accelerator = SimpleNamespace(**{**ALONE, **own}, backward=lambda loss: self.steps.append(float(loss)))
         self.norm = norm
         FiniteStepsMixin.__init__(self)
@@ -217,7 +221,7 @@ def test_deepspeed_never_backwards_a_bad_loss(tmp_path: Path) -> None:
     run = DeepSpeedRun(tmp_path)
     run.finite_steps.begin()
     run.finite_steps.watch({"row": [3, 8]}, torch.tensor([True, False]))
-    with pytest.raises(NonFiniteError, match="the last rows were row 8"):
+    with pytest.raises(NonFiniteError, match="the last rows were row 9"):
         run.accelerator.backward(torch.tensor(1.0))
     assert run.steps == []
     run = DeepSpeedRun(tmp_path, norm=NAN)
@@ -226,6 +230,17 @@ def test_deepspeed_never_backwards_a_bad_loss(tmp_path: Path) -> None:
     run = DeepSpeedRun(tmp_path, norm=NAN)
     run.accelerator.mixed_precision = "fp16"  # its own scaler has left the step out
     run._get_grad_norm(run.model)
+
+
+@pytest.mark.parametrize("optim", ["lomo", "adalomo", "galore_adamw_layerwise", OptimizerNames.APOLLO_ADAMW_LAYERWISE])
+def test_optimisers_that_step_in_backward_never_see_a_bad_loss(optim: str, tmp_path: Path) -> None:
+    """They move a parameter as soon as it has a gradient: what is not finite must not be backwarded."""
+    run = type("Run", (DeepSpeedRun,), {"kind": DistributedType.NO, "optim": optim})(tmp_path)
+    run.finite_steps.begin()
+    run.accelerator.backward(torch.tensor(2.0))
+    with pytest.raises(NonFiniteError, match=r"stopped at step 5: loss or gradient was not finite"):
+        run.accelerator.backward(torch.tensor(NAN))
+    assert run.steps == [2.0]
 
 
 def test_means_are_over_the_steps_that_were_taken() -> None:
@@ -273,6 +288,38 @@ def test_a_logged_loss_does_not_lie(tmp_path: Path) -> None:
     assert "rewards/margin" not in lines[1][1], "figures of the step that was left out are left out"
 
 
+def test_a_second_run_of_a_trainer_counts_its_own(tmp_path: Path) -> None:
+    """Step 2 of the first run is skipped; the second, from step 0 on, skips none and speaks of none."""
+    trainer = offline_trainer(tmp_path, max_steps=2)
+    plan = Plan({2: Spoilt(NAN, 0)})
+    places.policy_offline(trainer, plan)
+    trainer.train()
+    plan.steps.clear()
+    trainer.train()
+    assert trainer.finite_steps.skipped == 0
+    assert not any("skipped_steps" in line for line in trainer.state.log_history)
+
+
+@pytest.mark.parametrize("error", [SafetensorError("No space left on device"), KeyError("prompt"), OSError("disk")])
+def test_a_page_that_cannot_be_written_ends_nothing(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """safetensors has an error of its own for a full disk; a text may not be had. The step is skipped all the same."""
+
+    def fails(*args: Any) -> str:
+        raise error
+
+    monkeypatch.setattr(report, "dump", fails)
+    trainer = offline_trainer(tmp_path, max_steps=2)
+    plan = Plan({1: Spoilt(NAN, 2)})
+    places.policy_offline(trainer, plan)
+    with caplog.at_level(logging.WARNING):
+        trainer.train()
+    assert trainer.finite_steps.skipped == 1
+    assert f"the batch of step 1 could not be written: {type(error).__name__}: " in caplog.text
+    assert f"rows: {plan.expected[1][0]}" in caplog.text
+
+
 def test_the_last_step_may_be_bad(tmp_path: Path) -> None:
     """Step 2 of 2 is skipped: the run ends, and what is left are the parameters after step 1."""
     trainer = offline_trainer(tmp_path, max_steps=2)
@@ -285,7 +332,7 @@ def test_the_last_step_may_be_bad(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_says_its_rows_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A held-out pair whose log-probability is NaN: the loss is NaN in the log, row 5 is named, training goes on."""
+    """A held-out pair whose log-probability is NaN: the log has NaN and names the sixth row; training goes on."""
     trainer = offline_trainer(tmp_path, max_steps=2, eval_strategy="steps", eval_steps=1, held_out=True)
     inner = trainer.outputs
 
@@ -300,7 +347,7 @@ def test_an_evaluation_says_its_rows_and_goes_on(tmp_path: Path, caplog: pytest.
         trainer.train()
     assert trainer.state.global_step == 2
     assert trainer.finite_steps.skipped == 0
-    assert "evaluation at step 1: eval_loss is not finite; rows: row 5" in caplog.text
+    assert "evaluation at step 1: eval_loss is not finite; rows: row 6" in caplog.text
 
 
 def test_three_in_a_row_name_rows_dump_and_checkpoint(tmp_path: Path) -> None:
@@ -341,14 +388,14 @@ def test_what_a_dump_holds(tmp_path: Path) -> None:
     assert [row["row"] for row in about["rows"] if not row["finite"]] == plan.expected[1]
     assert len(about["rows"]) == 4
     bad = next(row for row in about["rows"] if not row["finite"])
-    number = int(bad["row"].split()[1])
+    number = int(bad["row"].split()[1]) - 1
     assert bad["prompt"].startswith(f"Q{number}:")
     assert bad["chosen"].startswith(f"Because {number}.")
     assert about["losses"] == ["nan"]
     assert about["gradients_not_finite"] == len(list(trainer.model.parameters()))
     assert len(about["first_gradients"]) == 8
     assert about["first_gradients"][0]["parameter"] == "model.embed_tokens.weight"
-    assert torch.equal(tensors["0.row"], torch.tensor([int(row["row"].split()[1]) for row in about["rows"]]))
+    assert torch.equal(tensors["0.row"], torch.tensor([int(row["row"].split()[1]) - 1 for row in about["rows"]]))
     assert tensors["0.trees.input_ids"].dtype == torch.int64
     assert set(about) == {
         "step", "process", "processes", "losses", "gradient_norm", "gradients_not_finite", "first_gradients", "rows",

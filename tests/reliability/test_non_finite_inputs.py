@@ -42,17 +42,17 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "linear probe": (
         lambda: linear_probe(torch.rand(4, 3), spoilt((4, 3), (2, 1))),
         DataError,
-        r"states of the rejected answers, row 2, column 1: nan is no finite number",
+        r"states of the rejected answers, row 3, column 2: nan is no finite number",
     ),
     "gate, features": (
         lambda: train_gate(spoilt((4, 3), (1, 0), INFINITE), torch.rand(4, 2), torch.rand(4, 2)),
         DataError,
-        r"features of the gate's prompts, row 1, column 0: inf is no finite number",
+        r"features of the gate's prompts, row 2, column 1: inf is no finite number",
     ),
     "gate, rewards": (
         lambda: train_gate(torch.rand(4, 3), spoilt((4, 2), (3, 1)), torch.rand(4, 2), names=("help", "style")),
         DataError,
-        r"rewards of the chosen answers, row 3, style: nan is no finite number",
+        r"rewards of the chosen answers, row 4, style: nan is no finite number",
     ),
     "gate, steps": (
         lambda: train_gate(
@@ -64,7 +64,7 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "ridge, features": (
         lambda: fit_attributes(spoilt((6, 3), (5, 2)), torch.rand(6, 1), ["help"]),
         DataError,
-        r"features, row 5, column 2: nan is no finite number",
+        r"features, row 6, column 3: nan is no finite number",
     ),
     "ridge, ratings": (
         lambda: fit_attributes(torch.rand(6, 3), spoilt((6, 1), (4, 0), INFINITE), ["help"]),
@@ -74,9 +74,9 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "temperature": (
         lambda: fit_temperature(spoilt((20,), (7,))),
         DataError,
-        r"margins of the held-out pairs, row 7: nan is no finite number",
+        r"margins of the held-out pairs, row 8: nan is no finite number",
     ),
-    "calibration": (lambda: calibrate(spoilt((5,), (3,), -INFINITE)), DataError, r"margins, row 3: -inf"),
+    "calibration": (lambda: calibrate(spoilt((5,), (3,), -INFINITE)), DataError, r"margins, row 4: -inf"),
     "scaling": (
         lambda: ScalingFit()([10.0, 20.0, 30.0], [0.5, NAN, 0.3]),
         DataError,
@@ -85,17 +85,17 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "power mean, utilities": (
         lambda: fit_to_values(spoilt((3, 2), (2, 1), INFINITE), torch.rand(3)),
         UserError,
-        r"row 2, source 1: the utility is inf",
+        r"row 3, source 2: the utility is inf",
     ),
     "power mean, values": (
         lambda: fit_to_values(torch.rand(3, 2), spoilt((3,), (0,))),
         UserError,
-        r"row 0: the value is nan",
+        r"row 1: the value is nan",
     ),
     "matching prompts": (
         lambda: PromptMatcher(np.array([[0.0], [NAN], [1.0]]), [1, 0, 1]),
         DataError,
-        r"prompts of the training data, row 1, column 0: nan",
+        r"prompts of the training data, row 2, column 1: nan",
     ),
     "game, win rates": (
         lambda: MatrixGame(torch.tensor([[0.5, NAN], [0.5, 0.5]], dtype=torch.float64)),

@@ -16,11 +16,16 @@ from reward_models import RewardModel
 BAD_ROW = 9
 
 
-def train(backbone: str, folder: Path, poison: bool) -> RewardTrainer:
+ORDERS = ("sequential", "random", "group_by_length")
+
+
+def train(
+    backbone: str, folder: Path, poison: bool = False, order: str = "sequential", rows: int = 24, epochs: int = 1
+) -> RewardTrainer:
     torch.manual_seed(0)
     model = RewardModel.from_backbone(backbone)
     data = Dataset.from_list(
-        [{"prompt": "a" * (i % 5 + 1), "chosen": "x" * (i % 7 + 1), "rejected": "y" * (i % 3 + 1)} for i in range(24)]
+        [{"prompt": "a" * (i % 5 + 1), "chosen": "x" * (i % 7 + 1), "rejected": "y" * (i % 3 + 1)} for i in range(rows)]
     )
     world = int(os.environ["WORLD_SIZE"])
     config = RewardConfig(
@@ -29,7 +34,8 @@ def train(backbone: str, folder: Path, poison: bool) -> RewardTrainer:
         ddp_backend="gloo",
         learning_rate=1e-2,
         per_device_train_batch_size=8 // world,
-        train_sampling_strategy="sequential",
+        train_sampling_strategy=order,
+        num_train_epochs=epochs,
         save_strategy="no",
         logging_steps=1,
         disable_tqdm=True,
@@ -49,7 +55,8 @@ def train(backbone: str, folder: Path, poison: bool) -> RewardTrainer:
 
 def main() -> None:
     backbone, out = sys.argv[1], Path(sys.argv[2])
-    trainer = train(backbone, out, poison=False)
+    trainer = train(backbone, out)
+    ragged = {order: train(backbone, out, order=order, rows=21, epochs=2) for order in ORDERS}
     bad = train(backbone, out, poison=True)
     heads = bad.accelerator.gather(bad.accelerator.unwrap_model(bad.model).score_head.weight.detach())
     logs = [log for log in trainer.state.log_history if "loss" in log]
@@ -59,6 +66,10 @@ def main() -> None:
             "losses": [log["loss"] for log in logs],
             "accuracies": [log["accuracy"] for log in logs],
             "head": trainer.accelerator.unwrap_model(trainer.model).score_head.weight.flatten().tolist(),
+            "ragged": {
+                order: [[log[name] for log in one.state.log_history if "loss" in log] for name in ("loss", "accuracy")]
+                for order, one in ragged.items()
+            },
             "poisoned": {
                 "skipped": bad.finite_steps.skipped,
                 "head": heads[0].tolist(),

@@ -193,7 +193,7 @@ def test_over_length_pairs_are_dropped_and_counted_or_cut(tmp_path, backbone):
 
 @pytest.mark.parametrize("bad", ["loss", "gradient"])
 def test_one_bad_step_changes_nothing_and_names_its_rows(tmp_path, backbone, caplog, bad):
-    """Row 5's loss is NaN, or its gradient infinite (a hook): that step leaves every weight as it was."""
+    """The sixth row's loss is NaN, or its gradient infinite (a hook): that step leaves every weight as it was."""
     model = RewardModel.from_backbone(backbone)
     settings = config(
         tmp_path / "out", use_margin=True, train_sampling_strategy="sequential", per_device_train_batch_size=1
@@ -220,7 +220,7 @@ def test_one_bad_step_changes_nothing_and_names_its_rows(tmp_path, backbone, cap
     trainer.compute_loss = poisoned
     trainer.train()
     assert trainer.finite_steps.skipped == 1
-    assert "rows: row 5" in caplog.text
+    assert "rows: row 6;" in caplog.text
     assert all(torch.equal(seen[6][name], seen[5][name]) for name in seen[5])
     assert any(not torch.equal(seen[5][name], seen[4][name]) for name in seen[5])
     assert all(torch.isfinite(value).all() for value in weights(model).values())
@@ -351,6 +351,9 @@ def test_what_cannot_work_is_refused_before_training(tmp_path, backbone):
 def test_two_processes_are_one(tmp_path, backbone):
     """1 process with batches of 8 and 2 with 4 each (gloo): same losses and weights to 1e-5.
 
+    21 rows leave 5 for an epoch's last step, of which rank 1 has one and three fillers: they count for nothing, in
+    whatever order the rows come, and two epochs are six steps.
+
     Then row 9 (second step, rank 0 alone) gets a NaN loss: both ranks skip that step, and still agree.
     """
     found = {}
@@ -366,6 +369,9 @@ def test_two_processes_are_one(tmp_path, backbone):
     assert len(one["losses"]) == 3
     for name in ("losses", "head", "accuracies"):
         assert two[name] == pytest.approx(one[name], abs=1e-5)
+    for order, (losses, accuracies) in one["ragged"].items():
+        assert len(losses) == 6, order
+        assert two["ragged"][order] == [pytest.approx(losses, abs=1e-5), pytest.approx(accuracies, abs=1e-6)]
     assert one["poisoned"]["skipped"] == two["poisoned"]["skipped"] == 1
     assert two["poisoned"]["heads_of_ranks_equal"]
     assert two["poisoned"]["head"] == pytest.approx(one["poisoned"]["head"], abs=1e-5)

@@ -296,7 +296,7 @@ def test_a_loss_of_whole_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_bad_pass_skips_the_step_and_names_its_rows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Row 5's loss is NaN, in a pass that is neither first nor last in its batch: no weight moves."""
+    """The sixth row's loss is NaN, in a pass that is neither first nor last in its batch: no weight moves."""
     run, _ = reward_run(tmp_path, 1)
     original = run.row_losses
 
@@ -308,7 +308,7 @@ def test_a_bad_pass_skips_the_step_and_names_its_rows(tmp_path: Path, caplog: py
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     run.train()
     assert run.finite_steps.skipped == 1
-    assert "row 5" in caplog.text
+    assert "rows: row 6;" in caplog.text
     assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())
 
 

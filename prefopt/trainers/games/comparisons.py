@@ -70,7 +70,7 @@ def _chance(source: RewardSource, value: Any, batch: Completions, number: int) -
         chance = math.inf
     if chance < 0 or chance > 1:
         raise RewardSourceError(
-            f"judge '{source.label}' gave {value} for comparison {number}; it must be the probability that the first "
-            f"answer is better, in [0, 1], or None\n  prompt: {batch.prompts[number]!r}"
+            f"judge '{source.label}' gave {value} for comparison {number + 1}; it must be the probability that the "
+            f"first answer is better, in [0, 1], or None\n  prompt: {batch.prompts[number]!r}"
         )
     return chance

@@ -42,6 +42,8 @@ class SkipNonFiniteSteps(TrainerCallback, ExportableState):
     A float16 gradient scaler skips overflowing steps by design and is left to do so; where its scale has fallen below
     1, the gradients themselves are not finite, and the step counts as bad. DeepSpeed steps inside its backward pass,
     where nothing can be skipped from outside: a loss that is not finite stops the run before it, a gradient norm after.
+    LOMO and the ``_layerwise`` optimisers step there as well, and leave no gradient to look at: of them only the loss
+    is checked, one number read a micro-batch.
 
     ``skipping`` says whether the step that was decided last is not taken, ``undecided`` that none was since the last
     micro-batch.

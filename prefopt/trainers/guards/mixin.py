@@ -40,7 +40,7 @@ class FiniteStepsMixin:
         self.add_callback(self.finite_steps)  # type: ignore[attr-defined]
         self._loss_before: Tensor | None = None
         self._bad_held_out: list[Any] = []
-        if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        if accelerator.distributed_type == DistributedType.DEEPSPEED or _steps_in_backward(settings):
             accelerator.backward = partial(self._checked_backward, accelerator.backward)
 
     @property
@@ -49,9 +49,9 @@ class FiniteStepsMixin:
         return not self.finite_steps.skipping and not self.accelerator.optimizer_step_was_skipped  # type: ignore[attr-defined]
 
     def rows_of(self, inputs: Any) -> Sequence[Any]:
-        """Names of the rows in a micro-batch, as the user knows them."""
+        """Names of the rows in a micro-batch, as the user knows them: by number, from 1 on."""
         rows = inputs.get("row", []) if isinstance(inputs, dict) else []
-        return [f"row {i}" for i in (rows.tolist() if isinstance(rows, Tensor) else rows)]
+        return [f"row {i + 1}" for i in (rows.tolist() if isinstance(rows, Tensor) else rows)]
 
     def text_of(self, inputs: Any) -> Sequence[dict[str, Any]]:
         """What the rows of a micro-batch hold, a mapping each, as JSON."""
@@ -118,7 +118,7 @@ class FiniteStepsMixin:
         return norm if known else None
 
     def _checked_backward(self, backward: Callable[..., None], loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Backward, at whose end DeepSpeed steps."""
+        """Backward, in which DeepSpeed, or an optimiser of single layers, steps."""
         self.finite_steps.refuse(loss, self.model, self.state.global_step + 1)  # type: ignore[attr-defined]
         backward(loss, *args, **kwargs)
 
@@ -142,6 +142,12 @@ class FiniteStepsMixin:
         if any(name.startswith("eval_") for name in logs):
             self._bad_held_out = []
         super().log(logs, *args, **kwargs)  # type: ignore[misc]
+
+
+def _steps_in_backward(settings: Any) -> bool:
+    """Whether the optimiser moves each parameter as soon as its gradient is there, and leaves none behind."""
+    name = str(getattr(settings.optim, "value", settings.optim))
+    return name.endswith(("lomo", "_layerwise"))
 
 
 def _is_lost(name: str, value: Any) -> bool:

@@ -86,7 +86,7 @@ class Report:
 
     def _names(self, batch: Any, count: int) -> list[Any]:
         names = list(self.rows_of(batch))
-        return names if len(names) == count else [f"row {i} of a micro-batch" for i in range(count)]
+        return names if len(names) == count else [f"row {i} of a micro-batch" for i in range(1, count + 1)]
 
     def _write(
         self, accelerator: Any, step: int, micro: Sequence[MicroBatch], chosen: Sequence[MicroBatch],
@@ -94,6 +94,17 @@ class Report:
     ) -> str:  # fmt: skip
         if self.folder is None:
             return ""
+        try:
+            return self._dumped(self.folder, accelerator, step, micro, chosen, bad, model, norm)
+        except Exception as error:
+            # Whatever it is: training goes on without the page, and other processes wait for this one now.
+            logger.warning("the batch of step %d could not be written: %s: %s", step, type(error).__name__, error)
+            return ""
+
+    def _dumped(
+        self, folder: Path, accelerator: Any, step: int, micro: Sequence[MicroBatch], chosen: Sequence[MicroBatch],
+        bad: set[Any], model: nn.Module, norm: Tensor,
+    ) -> str:  # fmt: skip
         spoilt, first = guard_gradients.not_finite(model)
         rows, batches = [], [batch for one in chosen for batch, _ in one.parts]
         for number, batch in enumerate(batches):
@@ -110,11 +121,7 @@ class Report:
             "first_gradients": first,
             "rows": rows,
         }
-        try:
-            return dump(self.folder, step, accelerator.process_index, accelerator.num_processes, about, batches)
-        except OSError as error:
-            logger.warning("the batch of step %d could not be written: %s", step, error)
-            return ""
+        return dump(folder, step, accelerator.process_index, accelerator.num_processes, about, batches)
 
 
 def some(names: Sequence[Any]) -> str:

@@ -1,7 +1,7 @@
 """A skipped step on disk: the batch that it was made of, as safetensors, and a page about it, as JSON.
 
 about, tensors = read_skipped("run/skipped_steps/step-12.json")
-about["rows"]                      # what was trained on, with texts; "sound": false is a row that was not finite
+about["rows"]                      # what was trained on, with texts; "finite": false is a row that was not
 tensors["0.trees.input_ids"]       # of the first micro-batch, as the model saw it
 """
 

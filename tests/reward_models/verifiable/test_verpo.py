@@ -178,7 +178,7 @@ def test_one_attempt_is_compared_with_nothing():
         (lambda: VeRPO(anchor=False, beta=0), ValueError, "leaves no advantage"),
         (lambda: VeRPO()(torch.zeros(3)), DataError, r"results has shape \(3,\)"),
         (lambda: VeRPO()(torch.tensor([[0.5]])), DataError, "results must be 1"),
-        (lambda: pass_matrix([[True, 2]]), DataError, "row 0, test 1: the verdict 2"),
+        (lambda: pass_matrix([[True, 2]]), DataError, "row 1, test 2: the verdict 2"),
     ],
 )
 def test_refusals(make, error, message):

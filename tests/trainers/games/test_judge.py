@@ -110,7 +110,7 @@ def test_another_judge_is_told_from_the_first(tmp_path: Path) -> None:
     ("answer", "message"),
     [
         ([0.5], "judge 'bad' returned 1 scores, expected 2"),
-        ([1.5, 0.5], r"gave 1\.5 for comparison 0; it must be the probability"),
+        ([1.5, 0.5], r"gave 1\.5 for comparison 1; it must be the probability"),
     ],
 )
 def test_what_is_no_verdict(answer, message) -> None:

@@ -45,7 +45,7 @@ def test_a_bad_step_is_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert run.objective_state["advantage/steps"].item() == 3
     assert run.finite_steps.skipped == 1
     assert "step 2 skipped" in caplog.text
-    assert "completion 0 of '" in caplog.text
+    assert "completion 1 of '" in caplog.text
     assert all(torch.isfinite(value).all() for value in weights(run.model).values())
 
 

@@ -89,7 +89,7 @@ def test_a_source_may_give_turns_itself() -> None:
     [
         (SINGLE, [[True]], "`results` of reward source 'suite' gave 1 rows, expected 2 rows"),
         (SINGLE, 0.5, "gave a float, expected 2 rows"),
-        (SINGLE, [[True], [0.5]], "test results of reward source 'suite': row 1, test 0: the verdict 0.5 is neither"),
+        (SINGLE, [[True], [0.5]], "test results of reward source 'suite': row 2, test 1: the verdict 0.5 is neither"),
         (SINGLE, [1.0, 0.0], "test results of reward source 'suite'"),
         (SINGLE, OSError("no sandbox"), "'suite' raised OSError: no sandbox"),
         (TURNS, [[True], [True]], "text does not say where its turns end; give prompts as messages"),
