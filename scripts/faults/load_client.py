@@ -4,7 +4,8 @@
 
 Each client keeps a connection and asks again and again for one to three texts. An answer of status 200 must hold the
 right scores in the right order; 429 and 503 are waited out for as long as ``Retry-After`` says. Some requests are torn
-off by the client, some are no JSON. Prints one JSON object of counts.
+off by the client, some are no JSON. A request that was let in and got no answer is "abandoned", a connection that does
+not come about or is closed at once "broken". Prints one JSON object of counts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import random
 from collections import Counter
 from contextlib import suppress
@@ -22,6 +24,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 PATIENCE = 90.0
+# A connection that was idle may be closed while a request sets out; who has waited longer than this was let in.
+AT_ONCE = 0.5
 TORN, NONSENSE = 0.02, 0.02
 JSON = "application/json"
 
@@ -60,17 +64,20 @@ class Client:
     tolerance: float
     tally: Tally
     chance: random.Random
+    asked: float = math.inf
 
     async def run(self, until: float) -> None:
         """Ask until the time is over."""
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         while monotonic() < until:
+            self.asked = math.inf
             try:
                 if streams is None:
                     streams = await asyncio.open_connection(self.host, self.port)
                 kept = await self._ask(*streams)
             except (OSError, EOFError, ValueError, TimeoutError) as error:
-                self.tally.note("broken", f"{type(error).__name__}: {error}")
+                kind = "abandoned" if monotonic() - self.asked > AT_ONCE else "broken"
+                self.tally.note(kind, f"{type(error).__name__}: {error}")
                 kept = False
             if not kept and streams is not None:
                 streams[1].close()
@@ -92,6 +99,7 @@ class Client:
             self.tally.note("torn")
             return False
         writer.write(head.encode() + payload)
+        self.asked = begin
         async with asyncio.timeout(PATIENCE):
             status, headers, answer = await _read(reader)
         if TORN <= fate < TORN + NONSENSE:

@@ -126,7 +126,7 @@ def _crowd(folder: Path, known: dict[str, Any], seed: int) -> list[Figure]:
         stopping = _stop_among(server, folder, seed)
     counts = found["counts"]
     right, busy = counts.get("right", 0), counts.get("429", 0) + counts.get("503", 0)
-    lost = sum(counts.get(kind, 0) for kind in ("wrong", "other", "broken", "nonsense taken"))
+    lost = sum(counts.get(kind, 0) for kind in ("wrong", "other", "broken", "abandoned", "nonsense taken"))
     note = (
         f"{CLIENTS:,} clients for {SECONDS:g} s, {len(known['texts'])} texts: {right:,} answered right, {busy:,} told "
         f"to come back (429 or 503), {counts.get('wrong', 0)} wrong, {lost - counts.get('wrong', 0)} other errors; "
@@ -164,7 +164,7 @@ def _stop_among(server: Server, folder: Path, seed: int) -> Figure:
     crowd.join()
     counts = found["counts"]
     right, refused, gone = (counts.get(kind, 0) for kind in ("right", "503", "broken"))
-    lost = counts.get("wrong", 0) + counts.get("other", 0) + (status != 0)
+    lost = sum(counts.get(kind, 0) for kind in ("wrong", "other", "abandoned")) + (status != 0)
     note = (
         f"ended with status {status} after {seconds:.1f} s; {refused:,} got 503, {gone:,} attempts found nobody "
         "listening any more"

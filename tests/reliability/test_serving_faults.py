@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -24,6 +25,7 @@ from reward_models.serving import ScoringService, bind, create_app
 from reward_models.serving.server import Server, address_of, build_server
 from reward_models.serving.tokenising import TextEncoder
 from scripts.faults import serving as faults
+from scripts.faults.load_client import load
 from tests.reward_models.serving.server import Held, call, running, service_of, tiny_reward_model, together, wait_until
 
 PAIR = {"prompts": ["a"], "completions": ["b"]}
@@ -87,6 +89,28 @@ def test_a_crowd(model: RewardModel, tmp_path: Path) -> None:
     assert counts["right"] > 20
     assert counts["429"] > 0
     assert counts["torn"] > 0
+
+
+@pytest.mark.parametrize(("pause", "kind"), [(0.7, "abandoned"), (0.0, "broken")])
+def test_the_crowd_notices_who_gets_no_answer(pause: float, kind: str) -> None:
+    """A server that hangs up: on those it let in 0.7 s ago, or at once."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(pause)
+        writer.close()
+
+    async def counts() -> dict[str, int]:
+        server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+        texts = [{"prompt": "a", "completion": "b", "score": 0.0}] * 3
+        found = await load(f"http://{host}:{port}", {"texts": texts, "tolerance": 1.0}, 8, 0.5, 0)
+        server.close()
+        return dict(found["counts"])
+
+    found = asyncio.run(counts())
+    assert set(found) - {"torn"} == {kind}
+    assert found[kind] >= 4
 
 
 def test_a_client_that_leaves_gives_its_place_back(model: RewardModel) -> None:
