@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from reward_models.data import Report
+from reward_models.whole_files import replace_json
 
 NAME = "data.json"
 
@@ -43,7 +43,4 @@ def read_record(folder: str | Path) -> dict[str, Any]:
 
 
 def _add(folder: Path, name: str, counts: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    waiting = folder / f"{NAME}.tmp-{os.getpid()}"
-    waiting.write_text(json.dumps({**read_record(folder), name: counts}, indent=2) + "\n", encoding="utf-8")
-    os.replace(waiting, folder / NAME)
+    replace_json(folder / NAME, {**read_record(folder), name: counts})

@@ -165,6 +165,20 @@ def test_what_a_killed_save_left_is_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("_*")] == []
 
 
+def test_another_machine_gives_the_name_back_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two machines with one disk find what a kill between two renames left; the second finds it gone."""
+    trained("offline", tmp_path)
+    target, rename = tmp_path / "checkpoint-6", os.replace
+    os.replace(target, aside_of(target))
+
+    def first(source: Any, goal: Any) -> None:
+        rename(source, goal)
+        rename(source, goal)
+
+    monkeypatch.setattr(os, "replace", first)
+    assert newest_whole_checkpoint(tmp_path) == str(target)
+
+
 class Noting(OfflineTrainer):
     """Writes files of its own, before and after its base does."""
 

@@ -72,13 +72,13 @@ def went_back(verdict: Verdict) -> bool:
 
 
 def warn_of_earlier_run(home: Path) -> None:
-    """Say in the log that a run begins anew where an earlier one left checkpoints, which may go for those of this."""
+    """Say in the log that a run begins anew where an earlier one left checkpoints, whose place its own will take."""
     steps = sorted(int(match[1]) for path in home.glob("checkpoint-*") if (match := FOLDER.fullmatch(path.name)))
     if steps:
         others = " and others" if len(steps) > 1 else ""
         logger.warning(
-            "training begins anew in %s, which holds checkpoint-%d%s of an earlier run: they are replaced and removed "
-            "as this run saves. To go on from there, stop it and resume; to keep both, name another output_dir",
+            "training begins anew in %s, which holds checkpoint-%d%s of an earlier run: this run's own will take their "
+            "place. To go on from there, stop it and resume; to keep both, name another output_dir",
             home, steps[-1], others,
         )  # fmt: skip
 

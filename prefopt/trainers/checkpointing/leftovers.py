@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from prefopt.trainers.checkpointing.verification import FOLDER, verify
@@ -35,7 +36,9 @@ def put_back(home: Path) -> None:
         if not FOLDER.fullmatch(target.name):
             continue
         if not target.exists():
-            os.replace(path, target)
+            # Another machine with the same disk may have done so.
+            with suppress(FileNotFoundError):
+                os.replace(path, target)
             sync(home)
         elif verify(target).valid:
             shutil.rmtree(path, ignore_errors=True)
