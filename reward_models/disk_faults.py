@@ -29,8 +29,8 @@ def disk_faults(path: Path, kept: Callable[[], str]) -> Iterator[None]:
 
 
 def free_space(path: Path) -> str:
-    """Say how much room there is where a file lies."""
-    folder = path.parent
+    """Say how much room there is where a file or folder lies, or is to lie."""
+    folder = next(one for one in (path, *path.absolute().parents) if one.is_dir())
     try:
         return f"{shutil.disk_usage(folder).free / 2**20:,.1f} MiB are free in {folder}"
     except OSError as error:

@@ -102,8 +102,10 @@ def at_instants(kind: str, run: Path, seed: int, count: int, longest: float = 0.
         process = os.fork()
         if process == 0:
             _silent(lambda: _endless(kind, run, told))
-        while int(told.read_text() or 0) == 0:
-            time.sleep(0.01)  # it has started, and written its first checkpoint
+        while int(told.read_text() or 0) == 0:  # until it has started, and written its first checkpoint
+            if os.waitpid(process, os.WNOHANG)[0]:
+                raise RuntimeError(f"the run in {run} ended before its first checkpoint")
+            time.sleep(0.01)
         time.sleep(chance.uniform(0, longest))
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)

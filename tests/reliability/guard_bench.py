@@ -11,6 +11,9 @@ from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
 from prefopt.trainers.guards.mixin import SkipNonFiniteSteps
+from scripts.faults.poisoning.steps import same
+
+__all__ = ["ALONE", "Bench", "same"]
 
 ALONE: dict[str, Any] = {
     "num_processes": 1,
@@ -53,14 +56,3 @@ class Bench(nn.Module):
     def everything(self) -> dict[str, Any]:
         """A copy of the parameter and of all that the optimiser remembers."""
         return copy.deepcopy({"theta": self.theta.detach(), **self.optimiser.state_dict()})
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two nested values are equal bit for bit."""
-    if isinstance(one, Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(same(*pair) for pair in zip(one, other, strict=True))
-    return bool(one == other)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors import SafetensorError
 from prefopt.errors import UserError
 from prefopt.trainers.checkpointing.choice import checkpoints_in
 from prefopt.trainers.checkpointing.together import gathered
+from reward_models.disk_faults import free_space
 
 
 class SaveError(UserError):
@@ -23,9 +23,6 @@ class ElsewhereError(Exception):
 
 OF_THE_DISK = (OSError, SafetensorError, RuntimeError, ElsewhereError)
 """What libraries raise where a file cannot be written: torch's own writer raises a RuntimeError."""
-
-
-UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def on_all(work: Callable[[], None]) -> None:
@@ -49,15 +46,11 @@ def on_all(work: Callable[[], None]) -> None:
 
 def save_error(what: str, home: Path, error: Exception) -> SaveError:
     """Return the error that a person reads: what failed, how much space is left, what is intact, what to do."""
-    there = home
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free
     valid = [one.folder.name for one in checkpoints_in(home) if one.valid]
     intact = f"{home} still holds {', '.join(valid)}, whole" if valid else f"{home} holds no whole checkpoint yet"
     on = f"resume goes on from {valid[0]}" if valid else "the run begins anew"
     return SaveError(
-        f"{what} could not be saved: {_plainly(error)}. {_size(free)} are free in {there}. What was there before "
+        f"{what} could not be saved: {_plainly(error)}. {free_space(home)}. What was there before "
         f"is as it was: {intact}. Make room or mend the disk, and start the run again: {on}"
     )
 
@@ -68,8 +61,3 @@ def _plainly(error: Exception) -> str:
     if isinstance(error, OSError | SafetensorError | ElsewhereError):
         return words
     return f"a file could not be written to its end, as on a full disk ({words})"
-
-
-def _size(count: int) -> str:
-    power = min((len(str(count)) - 1) // 3, len(UNITS) - 1)
-    return f"{count / 1000**power:.4g} {UNITS[power]}"
