@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import Trainer
 from transformers.training_args import OptimizerNames
 
 from prefopt import recipes
@@ -29,7 +30,7 @@ from prefopt.trainers.offline_config import OfflineConfig
 from prefopt.trainers.online_config import OnlineConfig
 from prefopt.trainers.reward_config import RewardConfig
 from prefopt.trainers.step_counts import StepCounts
-from scripts.faults.non_finite import offline_trainer
+from scripts.faults.non_finite import offline_trainer, reward_trainer
 from scripts.faults.poisoning import places
 from scripts.faults.poisoning.steps import Plan, Spoilt
 from tests.reliability.guard_bench import ALONE, Bench, same
@@ -124,6 +125,35 @@ def test_a_step_waits_for_the_device_once() -> None:
         norm = guard.decide(model, 1)
     assert waits.count == 1
     torch.testing.assert_close(norm, torch.tensor(600.0**0.5))
+
+
+@pytest.mark.parametrize(
+    ("make", "settings"), [(offline_trainer, {}), (offline_trainer, {"max_grad_norm": 0.0}), (reward_trainer, {})]
+)
+def test_a_run_without_a_fault_is_the_run_without_a_guard(make: Any, settings: Any, tmp_path: Path) -> None:
+    """Parameters and losses are bit for bit transformers' own; what it costs is one number read a step."""
+
+    class Unguarded(type(make(tmp_path / "unused"))):  # type: ignore[misc]
+        training_step = Trainer.training_step
+        _clip_grad_norm, _get_grad_norm = Trainer._clip_grad_norm, Trainer._get_grad_norm
+
+        def watch(self, batch: Any, sound: Tensor) -> None:
+            """Nobody does."""
+
+    found = []
+    for guarded in (True, False):
+        trainer = make(tmp_path, max_steps=3, gradient_accumulation_steps=2, **settings)
+        if not guarded:
+            trainer.__class__ = Unguarded
+            trainer.remove_callback(trainer.finite_steps)
+        with Waits() as waits:
+            trainer.train()
+        losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
+        weights = {name: one.detach().clone() for name, one in trainer.model.named_parameters()}
+        found.append((weights, losses, waits.count))
+    assert same(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
+    assert found[0][2] - found[1][2] == 3
 
 
 class Scaled(Bench):

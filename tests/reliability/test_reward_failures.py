@@ -27,6 +27,7 @@ from prefopt.errors import UserError
 from prefopt.trainers.rewards import asking
 from prefopt.trainers.rewards.answers import ABSTAINED, BY_INFRASTRUCTURE, BY_UNGRADABLE, SCORED, Scores
 from prefopt.trainers.rewards.reading import read_source
+from prefopt.trainers.rewards.row_log import RowLog
 from prefopt.trainers.rewards.scores import Completions, RewardSourceError, scores_and_failures
 from prefopt.trainers.rewards.source import RewardSource
 from reward_models import hanging
@@ -334,6 +335,21 @@ def test_rows_that_failed_are_asked_again_with_their_columns() -> None:
     batch = replace(BATCH, context={"completion_ids": [[0], [1], [2]], "trainer_state": "state"})
     assert column(ask(shaky, batch=batch, row_wise=True)) == [10, 11, 12]
     assert calls[1:] == [(["p2"], ["c2"], [12], [[2]], "state")] * 2
+
+
+def test_a_call_that_was_left_logs_while_the_batch_is_logged() -> None:
+    """Its thread goes on and may name a column of its own just then: the batch's columns are logged, and no other."""
+    logged = {}
+
+    def log(column: str, values: list[Any]) -> None:
+        logged[column] = list(values)
+        late("another", [2])
+
+    rows = RowLog(log, 1)
+    late = rows.of([0])
+    rows.of([0])("one", [1])
+    rows.flush()
+    assert logged == {"one": [1]}
 
 
 def test_what_is_logged_a_row_is_logged_once() -> None:

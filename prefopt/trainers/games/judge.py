@@ -115,8 +115,10 @@ def fingerprint(source: RewardSource) -> str:
     """
     call: Any = source.call
     function = call if hasattr(call, "__code__") else type(call).__call__
+    # Of a server they say how long it is waited for.
+    settings = {} if source.address else dict(source.settings)
     digest = hashlib.sha256(
-        repr((source.names, source.weight, source.transform, dict(source.columns), dict(source.settings))).encode()
+        repr((source.names, source.weight, source.transform, dict(source.columns), settings)).encode()
     )
     digest.update(source.address.encode())
     if source.folder:

@@ -36,7 +36,8 @@ class RowLog:
 
     def flush(self) -> None:
         """Log all columns, whole."""
-        for column, values in self.columns.items():
+        # A call that was left behind may add a column meanwhile.
+        for column, values in list(self.columns.items()):
             self.log(column, values)
 
 

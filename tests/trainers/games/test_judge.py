@@ -101,6 +101,9 @@ def test_another_judge_is_told_from_the_first(tmp_path: Path) -> None:
     assert a == b != c
     plain, heavy = (fingerprint(read_judge({"source": "exact_answer", "weight": w}).source) for w in (1, 2))
     assert plain != heavy
+    # How long a server is waited for says nothing about what it answers.
+    one, patient = ({"source": "http://localhost:1", **keys} for keys in ({}, {"deadline": 9, "retries": 3}))
+    assert fingerprint(read_judge(one).source) == fingerprint(read_judge(patient).source)
     before = fingerprint(read_judge(str(tmp_path / "a")).source)
     (tmp_path / "a" / "judge.py").write_text("changed")
     assert fingerprint(read_judge(str(tmp_path / "a")).source) != before
