@@ -35,7 +35,7 @@ class Arguments:
     )
     stall_timeout: float = field(
         default=1800.0,
-        metadata={"help": "with several processes: seconds without a batch after which one is ended; 0: never"},
+        metadata={"help": "with several processes: seconds without a sign of life after which one is ended; 0: never"},
     )
     worker_restarts: int = field(
         default=1, metadata={"help": "with several processes: how often one that died is begun again, where it was"}
