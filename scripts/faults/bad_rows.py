@@ -116,11 +116,12 @@ def damaged_files(work: Path, seed: int, rounds: int) -> Iterator[tuple[bool, in
     A gzip file knows its sum, so whatever is read of it is right; of others the rows that are read are counted.
     """
     chance, number = Random(seed), 0
+    rows = good_rows()["pairs"]["rows"]
     for ending in (".jsonl.gz", ".json", ".parquet"):
         for _ in range(rounds):
             number += 1
             folder = _room(work, number)
-            path = damaged(folder, good_rows()["pairs"]["rows"], ending, "none")
+            path = damaged(folder, rows, ending, "none")
             stored = bytearray(path.read_bytes())
             if chance.random() < 0.5:
                 del stored[chance.randrange(len(stored)) :]
@@ -129,8 +130,9 @@ def damaged_files(work: Path, seed: int, rounds: int) -> Iterator[tuple[bool, in
             path.write_bytes(bytes(stored))
             verdict = by_check(path)
             lost = 0
-            if verdict.refused is None and ending == ".jsonl.gz":
-                lost = int(gzip.decompress(bytes(stored)).count(b"\n") != verdict.used)
+            if verdict.refused is None:
+                written = gzip.decompress(bytes(stored)).count(b"\n") if ending == ".jsonl.gz" else len(rows)
+                lost = abs(written - verdict.used - len(verdict.bad))
             yield verdict.refused is not None or bool(verdict.bad), lost
 
 
@@ -147,12 +149,12 @@ def inject(seed: int) -> list[Figure]:
             ("rows that cannot be used by construction", by_construction(work), ""),
         ):
             figures.append(_figure(name, found, note))
-        for name, found in (
-            ("rows damaged by chance, beside good ones", by_chance(work, seed, ROUNDS)),
-            ("files damaged by chance", list(damaged_files(work, seed, 10 * ROUNDS))),
+        for name, found, held in (
+            ("rows damaged by chance, beside good ones", by_chance(work, seed, ROUNDS), "none changed another"),
+            ("files damaged by chance", list(damaged_files(work, seed, 10 * ROUNDS)), "no row is missing"),
         ):
             caught = sum(one for one, _ in found)
-            rest = f"{caught:,} caught, the others are good rows still; held = none crashed, none changed another"
+            rest = f"{caught:,} caught, the others are good rows still; held = none crashed, {held}"
             lost = sum(one for _, one in found)
             figures.append(Figure(name, len(found), len(found) - sum(one > 0 for _, one in found), lost, rest))
     return figures

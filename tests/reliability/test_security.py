@@ -111,3 +111,18 @@ def test_settings_that_are_a_folder_or_nest_deeply(tmp_path: Path, file: str) ->
     (folder / file).mkdir()
     with pytest.raises(ModelError, match=file):
         check_weights(folder)
+
+
+def test_a_manifest_does_not_make_code_welcome(tmp_path: Path) -> None:
+    """Hashes are no signature: whoever plants a pickle can write the manifest anew. It is refused all the same."""
+    from prefopt.trainers.checkpointing import manifest
+    from prefopt.trainers.checkpointing.verification import verify
+
+    runs.offline(tmp_path, None)
+    folder = tmp_path / "checkpoint-1"
+    assert verify(folder).faults == ()
+    said = manifest.read(folder)
+    plants.trap(folder / "optimizer.pt", tmp_path / "canary", zipped=True)
+    manifest.write(folder, said)
+    assert verify(folder).reason.startswith("optimizer.pt names code (")
+    assert not (tmp_path / "canary").exists()

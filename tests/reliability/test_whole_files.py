@@ -39,6 +39,15 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "deep" / "numbers.json").read_text()) == [1, 2]
 
 
+def test_who_reads_meanwhile_reads_the_old_file_to_its_end(tmp_path: Path) -> None:
+    """It is replaced in one step and never written over: an open file is still the old one, whole."""
+    replace_text(tmp_path / "page", "the old page")
+    with (tmp_path / "page").open(encoding="utf-8") as opened:
+        replace_text(tmp_path / "page", "new")
+        assert opened.read() == "the old page"
+    assert (tmp_path / "page").read_text(encoding="utf-8") == "new"
+
+
 def model(folder: Path, value: float, shards: int = 1) -> None:
     """Write what stands for a model: a configuration and weights in one file or several."""
     folder.mkdir(exist_ok=True)
