@@ -337,6 +337,29 @@ def test_rows_that_failed_are_asked_again_with_their_columns() -> None:
     assert calls[1:] == [(["p2"], ["c2"], [12], [[2]], "state")] * 2
 
 
+@pytest.mark.parametrize("hidden", [False, True])
+def test_coroutines_of_all_batches_share_an_event_loop(hidden: bool) -> None:
+    """A semaphore, like a client's pool of connections, belongs to the loop in which it was first waited for.
+
+    Three requests for one place wait for each other in the first batch; in the second the semaphore still serves.
+    """
+    places = asyncio.Semaphore(1)
+
+    async def request(value: float) -> float:
+        async with places:
+            await asyncio.sleep(0)
+            return value
+
+    async def polite(prompts: Any, completions: Any, answer: Any) -> Any:
+        return await asyncio.gather(*map(request, answer))
+
+    def plain(prompts: Any, completions: Any, answer: Any) -> Any:
+        return polite(prompts, completions, answer)
+
+    for _ in range(2):
+        assert column(ask(plain if hidden else polite)) == [10, 11, 12]
+
+
 def test_a_call_that_was_left_logs_while_the_batch_is_logged() -> None:
     """Its thread goes on and may name a column of its own just then: the batch's columns are logged, and no other."""
     logged = {}

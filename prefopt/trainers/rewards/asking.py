@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import math
 import time
@@ -11,7 +10,7 @@ from typing import Any
 
 from prefopt.trainers.rewards.answers import rows_of
 from prefopt.trainers.rewards.completions import Completions, RewardSourceError
-from prefopt.trainers.rewards.coroutines import settled, side_by_side, within
+from prefopt.trainers.rewards.coroutines import run_loop, settled, side_by_side, within
 from prefopt.trainers.rewards.row_log import for_call, with_row_log
 from prefopt.trainers.rewards.source import RewardSource
 from reward_models.clock import CLOCK, Clock
@@ -90,7 +89,7 @@ def _now(work: Callable[[], Any], found: list[Any], most: int) -> Any:
     answer = work()
     if inspect.isawaitable(answer) or isinstance(answer, AsyncIterator):
         # In a thread of its own, as a notebook already runs an event loop in this one.
-        running = Running(lambda: asyncio.run(within(settled(answer, found, most), math.inf)))
+        running = Running(lambda: run_loop([within(settled(answer, found, most), math.inf)])[0])
         running.wait(math.inf)
         return running.result
     return read(answer, found, most)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from reward_models.clock import Clock
@@ -16,6 +18,8 @@ from reward_models.patience import Call, Steps, Wait
 GRACE = 1.0
 """Seconds in which a cancelled coroutine may clean up."""
 LOOK_AGAIN = 0.2
+_RESTING: list[asyncio.AbstractEventLoop] = []
+"""The event loop between two batches: clients and semaphores belong to the one in which they were first used."""
 
 
 class EndedItself(RuntimeError):
@@ -94,22 +98,40 @@ async def _staying(waiting: Coroutine[Any, Any, Any]) -> Any:
         raise EndedItself(f"SystemExit: {error}") from error
 
 
-def run_loop(waiting: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """Run coroutines until all are done or one has raised; what does not end when cancelled is not waited for."""
-    loop = asyncio.new_event_loop()
+def run_loop(waiting: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Run coroutines until all are done or one has raised; what does not end when cancelled is not waited for.
 
-    async def together() -> None:
+    It is the loop of the call before, unless that one still runs, or something in it does not end.
+    """
+    try:
+        loop = _RESTING.pop()
+    except IndexError:
+        loop = asyncio.new_event_loop()
+    # Threads that hang from an earlier call must not take the places of this one's.
+    loop.set_default_executor(ThreadPoolExecutor())
+
+    async def together() -> list[Any]:
         tasks = [asyncio.ensure_future(one) for one in waiting]
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             task.result()
+        return [task.result() for task in tasks]
 
     try:
-        loop.run_until_complete(together())
+        return loop.run_until_complete(together())
     finally:
         left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()
         if left:
             loop.run_until_complete(asyncio.wait(left, timeout=GRACE))
-        loop.close()
+        if asyncio.all_tasks(loop):
+            loop.close()
+        else:
+            _RESTING.append(loop)
+
+
+@atexit.register
+def _close() -> None:
+    while _RESTING:
+        _RESTING.pop().close()
