@@ -14,6 +14,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from prefopt.errors import UserError
+from prefopt.trainers.checkpointing.together import gathered
 from prefopt.trainers.pairs.batches import response_mask
 from prefopt.trainers.reading import longest_first
 from reward_models.checked_tensors import load_checked, save_checked
@@ -50,7 +51,9 @@ def with_reference(
     """
     file = folder / f"{key}.safetensors"
     values = _read(file, rows)
-    if values is None:
+    # On disks of their own, one process may find what another does not, and it takes all of them to compute.
+    everywhere = all(gathered(values is not None))
+    if values is None or not everywhere:
         values = {side: list(column) for side, column in compute(rows).items()}
         _check_finite(values, rows)
         if writer:
@@ -67,7 +70,7 @@ def _check_finite(values: Mapping[str, Sequence[Tensor]], rows: Dataset, where: 
         for i, value in enumerate(values[side]):
             if not bool(torch.isfinite(value).all()):
                 raise UserError(
-                    f"row {rows[i]['row']}: the reference gives its {side} response log-probabilities that are not "
+                    f"row {rows[i]['row'] + 1}: the reference gives its {side} response log-probabilities that are not "
                     f"finite{where}. Look at the row and at the reference's weights and precision (float16 overflows "
                     "where bfloat16 does not), or quarantine the row"
                 )

@@ -93,7 +93,10 @@ class StopSignals(TrainerCallback):
             elif number == signal.SIGINT:
                 raise KeyboardInterrupt
             else:
-                _say(f"Stopped by {name} outside of training; what was written is whole. To go on: {self.resume}.")
+                _say(
+                    f"Stopped by {name} outside of training; what was written is whole. To go on from the last "
+                    f"checkpoint, where there is one: {self.resume}."
+                )
                 raise TrainingStopped(number)
 
     def _all_agree(self) -> bool:

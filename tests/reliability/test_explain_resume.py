@@ -115,6 +115,15 @@ def test_the_flag(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "promise: L3" in said
 
 
+def test_a_run_without_a_checkpoint(tmp_path: Path) -> None:
+    """Said as it is: with resume it is refused."""
+    said = explain_resume(type("Config", (), {"output_dir": str(tmp_path)})()).splitlines()
+    assert said == [
+        f"{tmp_path} holds no checkpoint",
+        "none can be resumed from: resume is refused; without it the run begins anew",
+    ]
+
+
 def test_a_run_of_several_stages(tmp_path: Path) -> None:
     """What is finished, and where the stage that was stopped goes on."""
     run = StagedRun(tmp_path)

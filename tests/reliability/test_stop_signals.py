@@ -181,7 +181,9 @@ def test_outside_of_training(capfd: pytest.CaptureFixture[str]) -> None:
     with StopSignals(signal.SIGTERM, signal.SIGINT), pytest.raises(SystemExit) as stopped:
         signal.raise_signal(signal.SIGTERM)
     assert stopped.value.code == 143
-    assert "outside of training" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "outside of training" in said
+    assert "To go on from the last checkpoint, where there is one: the same call" in said
     with StopSignals(signal.SIGTERM, signal.SIGINT), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

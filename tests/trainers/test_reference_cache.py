@@ -6,14 +6,17 @@ import json
 
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from prefopt import recipes
 from prefopt.offline.reference import Folder
 from prefopt.offline.slots import TokenMask
+from prefopt.trainers import reference_cache
 from prefopt.trainers.offline import AdapterArguments, align_offline
 from prefopt.trainers.pairs.reference import ReferenceLogps, fingerprint
+from prefopt.trainers.reference_cache import with_reference
 from tests.tiny import tiny_llama, tiny_tokenizer
 from tests.trainers.pairs import pairs, quiet
 
@@ -158,3 +161,21 @@ def test_two_trained_adapters_on_one_base_have_two_files(tmp_path):
     for number, model in enumerate(trained):
         run(tmp_path / f"run {number}", tmp_path / "cache", model=model)
     assert len(files(tmp_path / "cache")) == 2
+
+
+def test_processes_that_do_not_find_the_same(tmp_path, monkeypatch) -> None:
+    """Values are computed by all processes together: where one has no file on its own disk, all of them compute."""
+    rows = Dataset.from_list([{"row": 0, "prompt_ids": [1], "chosen_ids": [2, 3], "rejected_ids": [4]}])
+    asked = []
+
+    def compute(given):
+        asked.append(len(given))
+        return {"chosen": [torch.tensor([-1.0, -2.0])], "rejected": [torch.tensor([-3.0])]}
+
+    with_reference(rows, tmp_path, "key", compute, writer=True)
+    with_reference(rows, tmp_path, "key", compute, writer=True)
+    assert asked == [1]
+    monkeypatch.setattr(reference_cache, "gathered", lambda mine: [mine, False], raising=False)
+    found = with_reference(rows, tmp_path, "key", compute, writer=True)
+    assert asked == [1, 1]
+    assert found["ref_chosen_logps"] == [[-1.0, -2.0]]

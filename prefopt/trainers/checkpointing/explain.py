@@ -32,7 +32,7 @@ def explain_resume(config: Any, wanted: str | bool | None = None) -> str:
 def _of_checkpoints(home: Path, config: Any, wanted: str | None) -> Iterator[str]:
     found = checkpoints_in(home)
     named = [] if wanted is None else [verify(Path(wanted))]
-    yield f"checkpoints in {home}: {len(found)}" if found else f"{home} holds no checkpoint: a run begins anew"
+    yield f"checkpoints in {home}: {len(found)}" if found else f"{home} holds no checkpoint"
     chosen, skipped = choose(found)
     reasons = {one.folder: one.reason for one in skipped if one.faults}
     for one in found:
@@ -42,8 +42,7 @@ def _of_checkpoints(home: Path, config: Any, wanted: str | None) -> Iterator[str
         yield f"asked for: {one.folder}: {_state(one)}"
     taken = next((one for one in named if one.valid), None) if named else chosen
     if taken is None:
-        if found or named:
-            yield "none can be resumed from: resume is refused; without it the run begins anew"
+        yield "none can be resumed from: resume is refused; without it the run begins anew"
         return
     promise = promise_at_resume(config, taken)
     yield f"taken: {taken.folder}, step {taken.step}"
