@@ -47,12 +47,12 @@ def run(argv: list[str]) -> int:
             dtype=arguments.dtype,
         )
     if config.process_index == 0:
-        _print_result(done)
+        _print_result(done, config.recipe if isinstance(config.recipe, str) else done.objective.recipe)
     return 0
 
 
-def _print_result(done: AlignedPolicy) -> None:
-    print(f"{done.objective.recipe}: aligned model in {done.folder}, log lines in {done.folder / 'history.jsonl'}")
+def _print_result(done: AlignedPolicy, recipe: str) -> None:
+    print(f"{recipe}: aligned model in {done.folder}, log lines in {done.folder / 'history.jsonl'}")
     if done.guide is not None:
         print(f"guided by the first run's model in {done.guide}; both runs: {done.folder / 'summary.json'}")
     if done.truncated or done.refused:

@@ -41,13 +41,13 @@ def client(*script: str | None, **settings: Any) -> Iterator[tuple[RemoteReward,
     met, pauses = Faults(script=list(script), chance=0.0), []
     clock = Clock(sleep=pauses.append, chance=random.Random(0))
     with faulty_server(met) as url:
-        yield RemoteReward(url, (NAME,), **({"timeout": 0.25, "clock": clock} | settings)), met, pauses
+        yield RemoteReward(url, (NAME,), **({"timeout": 5.0, "clock": clock} | settings)), met, pauses
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_one_fault(fault: str) -> None:
     """Each fault once, then the scores: all rows have their own; only another order needs no second request."""
-    with client(fault) as (source, met, pauses):
+    with client(fault, timeout=1.0 if fault in ("late", "trickle") else 5.0) as (source, met, pauses):
         begin = time.monotonic()
         assert source(prompts=["?"] * 4, completions=TEXTS) == SCORES
         assert time.monotonic() - begin < 5
@@ -72,7 +72,7 @@ def test_one_fault(fault: str) -> None:
 )
 def test_a_fault_that_stays(fault: str, requests: int, words: str) -> None:
     """Five attempts, three for answers about other things: None, counted, with the reason; never a 0."""
-    with client(*[fault] * 20, attempts=5) as (source, met, _):
+    with client(*[fault] * 20, attempts=5, timeout=0.25 if fault == "late" else 5.0) as (source, met, _):
         rows = source.with_failures(prompts=["?"] * 4, completions=TEXTS)
     failed = [row for row in rows if isinstance(row, InfrastructureError)]
     assert len(failed) == (1 if fault == "words_for_scores" else 4)
@@ -91,7 +91,7 @@ def test_a_connection_that_takes_all_the_time(monkeypatch: pytest.MonkeyPatch) -
         time.sleep(0.4)
 
     monkeypatch.setattr(HTTPConnection, "connect", slowly)
-    with client("trickle", attempts=1) as (source, met, _):
+    with client("trickle", attempts=1, timeout=0.25) as (source, met, _):
         begin = time.monotonic()
         found = source.with_failures(prompts=["?"] * 4, completions=TEXTS)
         assert time.monotonic() - begin < 2
