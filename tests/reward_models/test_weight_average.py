@@ -109,7 +109,7 @@ def test_a_probe_needs_pairs_and_a_penalty() -> None:
         linear_probe(states[:1], states[:1])
     with pytest.raises(DataError, match="must be more than 0, got 0"):
         linear_probe(states, -states, 0.0)
-    with pytest.raises(DataError, match="row 0, column 0: inf is no finite number"):
+    with pytest.raises(DataError, match="row 1, column 1: inf is no finite number"):
         linear_probe(states, states / 0)
 
 

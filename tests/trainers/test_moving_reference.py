@@ -111,7 +111,7 @@ def test_a_resumed_run_has_the_reference_of_the_uninterrupted_one(tmp_path, adap
         assert torch.equal(one, other), name
     assert [line.get("loss") for line in again.log] == [line.get("loss") for line in whole.log]
     (checkpoint / FILE).unlink()
-    with pytest.raises(UserError, match="moving_reference.safetensors is missing"):
+    with pytest.raises(UserError, match=r"moving_reference\.safetensors is missing"):
         run(tmp_path, str(checkpoint))
 
 

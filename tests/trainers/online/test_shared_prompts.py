@@ -166,7 +166,7 @@ def test_micro_batches_hold_whole_groups(rows: int, groups: int, tmp_path: Path)
     buffer = filled(run)
     assert [len(batch["group"].unique()) for batch in buffer] == [groups] * (16 // rows)
     assert sorted(name for batch in buffer for name in batch["row_names"]) == sorted(
-        f"completion {i} of '{i // 4}+{i // 4}='" for i in range(16)
+        f"completion {i + 1} of '{i // 4}+{i // 4}='" for i in range(16)
     )
 
 
